@@ -1,0 +1,50 @@
+"""The papers, as plain data: `tenfold.cite`, `tenfold list` and every `Study` read them here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper: what it is called, where it lives, and how to cite it."""
+
+    package: str
+    """The tenfold package (and study) that implements it."""
+    title: str
+    arxiv: str
+    """arXiv identifier, such as `2007.04504`."""
+    headline: str
+    """In our words, the claim that its users come for."""
+    bibtex: str
+
+    @property
+    def url(self) -> str:
+        return f"https://arxiv.org/abs/{self.arxiv}"
+
+
+TAYLOR = Paper(
+    package="taylor",
+    title="Learning Differential Equations that are Easy to Solve",
+    arxiv="2007.04504",
+    headline="learned dynamics that need far fewer solver steps at nearly the same accuracy",
+    bibtex="""@inproceedings{kelly2020easynode,
+  title     = {Learning Differential Equations that are Easy to Solve},
+  author    = {Kelly, Jacob and Bettencourt, Jesse and Johnson, Matthew James and Duvenaud, David},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2020},
+  note      = {arXiv:2007.04504},
+}""",
+)
+
+PAPERS: dict[str, Paper] = {paper.package: paper for paper in (TAYLOR,)}
+
+
+def cite(*packages: str) -> str:
+    """The BibTeX entries of the papers behind `packages` (all of them when none is named).
+
+    **Raises:** `ValueError` naming an unknown package and the known ones.
+    """
+    unknown = [name for name in packages if name not in PAPERS]
+    if unknown:
+        known = ", ".join(sorted(PAPERS))
+        raise ValueError(f"cite: no paper is known as {unknown[0]!r}; known: {known}")
+    return "\n\n".join(PAPERS[name].bibtex for name in packages or PAPERS)
