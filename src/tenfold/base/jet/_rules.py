@@ -1,0 +1,204 @@
+"""How one coefficient of each primitive's output follows from the coefficients before it.
+
+A rule is a function of `Order`; it returns coefficient k of the output, given the coefficients
+0..k of the inputs and 0..k-1 of the output. Primitives are named, not imported: a name that a
+JAX version lacks is then simply never met. A primitive with no rule here is propagated through
+its own JVP (`_tower.Derivative`), so this table holds what is linear, bilinear, or hot.
+
+Recurrences: Griewank and Walther, Evaluating Derivatives, chapter 13.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import JaxprEqn
+
+from tenfold.base.jet._series import (
+    Coefficient,
+    Series,
+    add,
+    convolve,
+    integrate,
+    scale,
+    square,
+    subtract,
+)
+
+
+@dataclass
+class Order:
+    """What a rule may see when it computes coefficient `k` >= 1 of one equation's output."""
+
+    k: int
+    equation: JaxprEqn
+    inputs: list[Series]
+    """Coefficients 0..k of each operand."""
+    output: Series
+    """Coefficients 0..k-1 of the result."""
+    memo: dict[str, list[Coefficient]] = field(default_factory=dict)
+    """Auxiliary series of this equation, kept from order to order."""
+
+    def bind(self, *operands: Array) -> Any:
+        return self.equation.primitive.bind(*operands, **self.equation.params)
+
+
+Rule = Callable[[Order], Coefficient]
+RULES: dict[str, Rule] = {}
+
+PIECEWISE_CONSTANT = frozenset(
+    "sign floor ceil round stop_gradient is_finite eq ne lt le gt ge eq_to lt_to le_to argmax "
+    "argmin nextafter iota and or not xor population_count random_bits".split()
+)
+"""Primitives whose outputs have no derivative wherever they are differentiable at all."""
+
+LINEAR = frozenset(
+    "add sub neg add_any broadcast_in_dim reshape transpose reduce_sum concatenate squeeze slice "
+    "copy copy_p rev pad cumsum split expand_dims real imag conj complex convert_element_type "
+    "reduce_precision gather dynamic_slice dynamic_update_slice scatter scatter-add scatter-sub "
+    "scatter_add scatter_sub tile stack unstack psum all_gather ppermute reduce_window_sum fft "
+    "select_and_scatter_add device_put sharding_constraint optimization_barrier pvary".split()
+)
+"""Primitives linear in all their floating-point operands taken together (integer operands, such
+as the indices of a gather, are fixed)."""
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(names, function))
+        return function
+
+    return register
+
+
+def linear(order: Order) -> list[Coefficient]:
+    """L(u_k, w_k, ...) for a jointly linear primitive; zero when all of them are."""
+    outvars = order.equation.outvars
+    floats = [jnp.issubdtype(s[0].dtype, jnp.inexact) for s in order.inputs]
+    top = [s[order.k] if f else s[0] for s, f in zip(order.inputs, floats)]
+    if all(u is None for u, f in zip(top, floats) if f):
+        return [None] * len(outvars)
+    name = order.equation.primitive.name
+    if name in ("add", "sub"):
+        return [add(*top) if name == "add" else subtract(*top)]
+    zeroed = [jnp.zeros_like(s[0]) if u is None else u for s, u in zip(order.inputs, top)]
+    result = order.bind(*zeroed)
+    return list(result) if order.equation.primitive.multiple_results else [result]
+
+
+@rule("mul")
+def _mul(order: Order) -> Coefficient:
+    return convolve(*order.inputs, order.k)
+
+
+@rule("dot_general", "conv_general_dilated")
+def _bilinear(order: Order) -> Coefficient:
+    return convolve(*order.inputs, order.k, multiply=order.bind)
+
+
+@rule("div")
+def _div(order: Order) -> Coefficient:
+    """v = u / w:  v_k = (u_k - sum_{j<k} v_j w_{k-j}) / w_0."""
+    u, w = order.inputs
+    known = convolve([*order.output, None], w, order.k)
+    numerator = subtract(u[order.k], known)
+    return None if numerator is None else numerator / w[0]
+
+
+@rule("square")
+def _square(order: Order) -> Coefficient:
+    return square(order.inputs[0], order.k)
+
+
+def _power(order: Order, n: int, k: int) -> Series:
+    """Coefficients 0..k of u^n by binary splitting, each new one computed once."""
+    u = order.inputs[0]
+    if n == 1:
+        return u
+    known = order.memo.setdefault(f"power {n}", [])
+    left, right = _power(order, n // 2, k), _power(order, n - n // 2, k)
+    while len(known) <= k:
+        even = n % 2 == 0
+        known.append(square(left, len(known)) if even else convolve(left, right, len(known)))
+    return known
+
+
+@rule("integer_pow")
+def _integer_pow(order: Order) -> Coefficient:
+    """Products, so that u_0 = 0 is no special case; a negative power divides 1 by them."""
+    k, n = order.k, order.equation.params["y"]
+    if n == 0:
+        return None
+    w = _power(order, abs(n), k)
+    if n > 0:
+        return w[k]
+    known = convolve([*order.output, None], w, k)
+    return None if known is None else -known / w[0]
+
+
+@rule("exp")
+def _exp(order: Order) -> Coefficient:
+    return integrate(order.inputs[0], order.output, order.k)
+
+
+@rule("tanh")
+def _tanh(order: Order) -> Coefficient:
+    """v' = w u' with w = 1 - v^2."""
+    v = order.output
+    w = order.memo.setdefault("w", [1 - v[0] * v[0]])
+    v_k = integrate(order.inputs[0], w, order.k)
+    w.append(scale(-1, square([*v, v_k], order.k)))
+    return v_k
+
+
+@rule("logistic")
+def _logistic(order: Order) -> Coefficient:
+    """v' = w u' with w = v - v^2."""
+    v = order.output
+    w = order.memo.setdefault("w", [v[0] * (1 - v[0])])
+    v_k = integrate(order.inputs[0], w, order.k)
+    w.append(subtract(v_k, square([*v, v_k], order.k)))
+    return v_k
+
+
+def _circular(order: Order, partner: Callable[[Array], Array], sign: int) -> Coefficient:
+    """sin' = cos u', cos' = -sin u', the partner's series kept beside."""
+    u = order.inputs[0]
+    other = order.memo.setdefault("partner", [partner(u[0])])
+    v_k = scale(sign, integrate(u, other, order.k))
+    other.append(scale(-sign, integrate(u, order.output, order.k)))
+    return v_k
+
+
+@rule("sin")
+def _sin(order: Order) -> Coefficient:
+    return _circular(order, jnp.cos, 1)
+
+
+@rule("cos")
+def _cos(order: Order) -> Coefficient:
+    return _circular(order, jnp.sin, -1)
+
+
+@rule("max", "min")
+def _extremum(order: Order) -> Coefficient:
+    """The series of the larger (smaller) operand; half of each at a tie, as JAX's own JVP has."""
+    (a, b), k = order.inputs, order.k
+    if a[k] is None and b[k] is None:
+        return None
+    greater = order.equation.primitive.name == "max"
+    first = a[0] > b[0] if greater else a[0] < b[0]
+    zero = jnp.zeros_like(order.output[0])
+    a_k, b_k = (zero if x is None else x for x in (a[k], b[k]))
+    return jnp.where(first, a_k, jnp.where(a[0] == b[0], 0.5 * (a_k + b_k), b_k))
+
+
+@rule("select_n")
+def _select_n(order: Order) -> Coefficient:
+    which, *cases = order.inputs
+    if all(case[order.k] is None for case in cases):
+        return None
+    top = [jnp.zeros_like(c[0]) if c[order.k] is None else c[order.k] for c in cases]
+    return order.bind(which[0], *top)

@@ -1,0 +1,176 @@
+"""Regularisers of learned dynamics: each is an integrand along the solution."""
+
+import abc
+import warnings
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.extend import core
+from jaxtyping import PyTree
+
+from tenfold.base.typing import VectorField
+from tenfold.taylor._coefficients import (
+    Coefficients,
+    mean_square,
+    taylor_coefficients,
+    total_derivative_norm,
+)
+
+Quadrature = Literal["stage", "step", "mc"]
+"""How the integral over time is computed. `stage`: by the solver's own stages, to its order, one
+evaluation a stage. `step`: by Gauss-Legendre nodes inside each step, on the solver's own dense
+output. `mc`: at one uniformly random time, unbiased, one evaluation a solve."""
+
+
+class AbstractRegulariser(eqx.Module):
+    """An integrand(f, t, z, args) >= 0, its weight in the loss, and how it is integrated."""
+
+    weight: eqx.AbstractVar[Any]
+    quadrature: eqx.AbstractVar[Quadrature]
+
+    @abc.abstractmethod
+    def integrand(self, f: VectorField, t: Any, z: PyTree, args: PyTree) -> Array:
+        """One value an example, of the batch axes' shape."""
+
+
+class SpeedReg(AbstractRegulariser):
+    r"""R_K: the mean square of the K-th total derivative along the solution.
+
+    $$R_K = \int_{t_0}^{t_1} \frac{1}{D} \left\| \frac{d^K z}{dt^K} \right\|^2 dt$$
+
+    It vanishes on polynomial trajectories of degree < K. A controlled solver of order m takes
+    its steps from a derivative of order m, so K near m frees the most of them. R_K scales like
+    frequency^(2K): the right weight falls fast with K, search it on a log scale.
+
+    **Arguments:**
+
+    - `order`: K >= 1, static.
+    - `weight`: its factor in `penalty`.
+    - `quadrature`: see `Quadrature`.
+    - `batch_axes`: axes of the state that number examples; `()` for a single state.
+    - `coefficients`: the Taylor scheme.
+
+    Warns at trace time for K >= 2 when the field has kinks (relu, max): between them its own
+    higher derivatives vanish and the kinks themselves, where solvers stumble, are unseen.
+
+    Source: arXiv 2007.04504, eq. 1.
+    """
+
+    order: int = eqx.field(static=True)
+    weight: Any = 1.0
+    quadrature: Quadrature = eqx.field(static=True, default="stage")
+    batch_axes: tuple[int, ...] = eqx.field(static=True, default=(0,))
+    coefficients: Coefficients = eqx.field(static=True, default=taylor_coefficients)
+
+    def __check_init__(self):
+        if self.order < 1:
+            raise ValueError(f"SpeedReg: `order` must be at least 1, got {self.order}")
+        _check_quadrature("SpeedReg", self.quadrature)
+
+    def integrand(self, f: VectorField, t: Any, z: PyTree, args: PyTree) -> Array:
+        if self.order >= 2:
+            _warn_of_kinks(f, t, z, args)
+        return total_derivative_norm(
+            f,
+            t,
+            z,
+            self.order,
+            args=args,
+            batch_axes=self.batch_axes,
+            coefficients=self.coefficients,
+        )
+
+
+class KineticReg(AbstractRegulariser):
+    r"""RNODE's kinetic energy, the integral of (1/D) |f|^2, which is R_1.
+
+    Source: arXiv 2002.02798, eq. 4.
+    """
+
+    weight: Any = 1.0
+    quadrature: Quadrature = eqx.field(static=True, default="stage")
+    batch_axes: tuple[int, ...] = eqx.field(static=True, default=(0,))
+
+    def __check_init__(self):
+        _check_quadrature("KineticReg", self.quadrature)
+
+    def integrand(self, f: VectorField, t: Any, z: PyTree, args: PyTree) -> Array:
+        return mean_square(f(t, z, args), self.batch_axes)
+
+
+class JacFrobReg(AbstractRegulariser):
+    r"""RNODE's Jacobian penalty, the integral of (1/D) |J eps|^2.
+
+    With E[eps eps^T] = I (Rademacher or normal) its mean is |J|_F^2 / D. `eps` is like the state
+    and stays fixed within a solve; draw a new one for each. Cost: one JVP.
+
+    Source: arXiv 2002.02798, eq. 6 (with eps^T J; the two have the same mean).
+    """
+
+    eps: PyTree
+    weight: Any = 1.0
+    quadrature: Quadrature = eqx.field(static=True, default="stage")
+    batch_axes: tuple[int, ...] = eqx.field(static=True, default=(0,))
+
+    def __check_init__(self):
+        _check_quadrature("JacFrobReg", self.quadrature)
+
+    def integrand(self, f: VectorField, t: Any, z: PyTree, args: PyTree) -> Array:
+        shapes = [jax.tree.map(jnp.shape, tree) for tree in (self.eps, z)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"JacFrobReg: `eps` must be like the state, {shapes[1]}; got {shapes[0]}"
+            )
+        _, slope = jax.jvp(lambda state: f(t, state, args), (z,), (self.eps,))
+        return mean_square(slope, self.batch_axes)
+
+
+def penalty(regs: Mapping[str, AbstractRegulariser], integrals: Mapping[str, Array]) -> Array:
+    """sum_i weight_i * (mean over the batch of integral_i): what to add to the task loss."""
+    terms = [reg.weight * jnp.mean(integrals[name]) for name, reg in regs.items()]
+    return sum(terms[1:], terms[0]) if terms else jnp.zeros(())
+
+
+def _check_quadrature(owner: str, quadrature: str):
+    if quadrature not in ("stage", "step", "mc"):
+        raise ValueError(
+            f"{owner}: `quadrature` must be 'stage', 'step' or 'mc', got {quadrature!r}"
+        )
+
+
+def _warn_of_kinks(f: VectorField, t: Any, z: PyTree, args: PyTree):
+    dynamic, static = eqx.partition(args, eqx.is_array)
+    closed = jax.make_jaxpr(lambda t, z, a: f(t, z, eqx.combine(a, static)))(t, z, dynamic)
+    found = sorted(set(_kinks(closed.jaxpr)))
+    if found:
+        warnings.warn(
+            f"the vector field is piecewise smooth (it uses {', '.join(found)}): R_K with K >= 2 "
+            "can't see its kinks, where solvers slow down; prefer tanh, softplus or silu",
+            stacklevel=2,
+        )
+
+
+def _kinks(jaxpr: core.Jaxpr):
+    """Names of what bends in a field: relu and its kin, and max or min of two moving values."""
+    for equation in jaxpr.eqns:
+        name = equation.primitive.name
+        if name in ("max", "min") and not any(map(_infinite, equation.invars)):
+            yield name
+        if name == "custom_jvp_call":
+            # A smooth function may well be written with max and a custom rule (softplus is).
+            inner = equation.params["call_jaxpr"].jaxpr
+            if any("relu" in str(e.params.get("name", "")) for e in inner.eqns):
+                yield "relu"
+        elif isinstance(equation.params.get("jaxpr"), core.ClosedJaxpr):
+            yield from _kinks(equation.params["jaxpr"].jaxpr)
+
+
+def _infinite(variable: Any) -> bool:
+    return isinstance(variable, core.Literal) and bool(np.all(np.isinf(variable.val)))
+
+
