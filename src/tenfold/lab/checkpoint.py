@@ -1,0 +1,167 @@
+"""Checkpoints of any pytree of arrays: asynchronous, atomic, verified when read (Orbax)."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jaxtyping import PyTree
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint can't be written or read; the message is one line that names it."""
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _raw(tree: PyTree) -> dict[str, Any]:
+    """The array leaves by number; PRNG keys as their raw words. (Orbax knows no eqx.Module.)"""
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if eqx.is_array(leaf)]
+    return {f"{i:05d}": jax.random.key_data(x) if _is_key(x) else x for i, x in enumerate(leaves)}
+
+
+def _digest(raw: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for name, leaf in sorted(raw.items()):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def _filled(like: PyTree, raw: dict[str, Any]) -> PyTree:
+    values = iter(raw[name] for name in sorted(raw))
+
+    def fill(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.ShapeDtypeStruct) and not eqx.is_array(leaf):
+            return leaf
+        value = next(values)
+        if _is_key(leaf):
+            return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
+        return value
+
+    return jax.tree.map(fill, like)
+
+
+class Checkpoints:
+    """The checkpoints of one training, `<folder>/<step>/`, newest last.
+
+    Each holds the named pytrees it was given and a digest of their bytes; the digest is compared
+    when one is read, since a damaged chunk may well decode.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 2):
+        self.folder = folder
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, enable_async_checkpointing=True, create=True
+        )
+        try:
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        except OSError as error:
+            raise CheckpointError(f"cannot use {folder}: {error.strerror or error}") from error
+
+    def steps(self) -> list[int]:
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, items: dict[str, PyTree], *, wait: bool = False) -> None:
+        """Writes `items` as checkpoint `step`, in the background unless `wait`.
+
+        **Raises:** `CheckpointError`, for this checkpoint or one still being written.
+        """
+        raw = {name: _raw(tree) for name, tree in items.items()}
+        digests = {name: _digest(leaves) for name, leaves in raw.items()}
+        arguments = {name: ocp.args.StandardSave(leaves) for name, leaves in raw.items()}
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(digests=ocp.args.JsonSave(digests), **arguments),
+                force=True,
+            )
+            if wait:
+                self._manager.wait_until_finished()
+        except Exception as error:
+            raise CheckpointError(f"cannot write {self.folder / str(step)}: {_line(error)}") from error
+
+    def restore(self, step: int, like: dict[str, PyTree]) -> dict[str, PyTree]:
+        """The items of checkpoint `step`; `like` gives their structure, shapes and dtypes.
+
+        **Raises:** `CheckpointError` when it is missing, damaged, or of another shape.
+        """
+        shapes = {
+            name: jax.tree.map(ocp.utils.to_shape_dtype_struct, _shapes(tree))
+            for name, tree in like.items()
+        }
+        arguments = {name: ocp.args.StandardRestore(shape) for name, shape in shapes.items()}
+        try:
+            found = self._manager.restore(
+                step, args=ocp.args.Composite(digests=ocp.args.JsonRestore(), **arguments)
+            )
+        except Exception as error:
+            raise CheckpointError(f"{self.folder / str(step)} can't be read: {_line(error)}") from error
+        for name in like:
+            if _digest(found[name]) != found["digests"][name]:
+                raise CheckpointError(f"{self.folder / str(step)} is damaged: its digest differs")
+        return {name: _filled(tree, found[name]) for name, tree in like.items()}
+
+    def restore_latest(
+        self, like: dict[str, PyTree]
+    ) -> tuple[int, dict[str, PyTree] | None, Sequence[str]]:
+        """Step and items of the newest whole checkpoint, and what was wrong with newer ones.
+
+        (0, None, ...) when there is none: a training then starts anew, and loses nothing but time.
+        """
+        troubles = []
+        for step in reversed(self.steps()):
+            try:
+                return step, self.restore(step, like), troubles
+            except CheckpointError as error:
+                troubles.append(str(error))
+                self.discard(step)
+        return 0, None, troubles
+
+    def discard(self, step: int) -> None:
+        """Moves a damaged checkpoint out of the way, for its owner to look at."""
+        source = self.folder / str(step)
+        if source.exists():
+            source.rename(self.folder / f"damaged-{step}-{len(list(self.folder.iterdir()))}")
+        self._manager.reload()
+
+    def close(self) -> None:
+        """Waits for what is being written.
+
+        **Raises:** `CheckpointError` when that fails.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise CheckpointError(f"cannot write below {self.folder}: {_line(error)}") from error
+        finally:
+            self._manager.close()
+
+
+def _shapes(tree: PyTree) -> dict[str, Any]:
+    """`_raw` for arrays or for their `ShapeDtypeStruct`s."""
+    is_leaf = lambda x: eqx.is_array(x) or isinstance(x, jax.ShapeDtypeStruct)  # noqa: E731
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if is_leaf(leaf)]
+
+    def shape(leaf: Any) -> Any:
+        return jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+
+    return {f"{i:05d}": shape(leaf) for i, leaf in enumerate(leaves)}
+
+
+def _line(error: BaseException) -> str:
+    """An error's own words in one short line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    text = str(error).strip().splitlines()
+    return (text[0] if text else type(error).__name__)[:200]

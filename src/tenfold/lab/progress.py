@@ -1,0 +1,93 @@
+"""How a run shows itself: bars on a terminal, plain lines in a pipe."""
+
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+from rich.console import Console
+
+
+class Progress(Protocol):
+    def open(self, path: Path, units: int, todo: int) -> None: ...
+    def show(self, event: dict[str, Any]) -> None: ...
+    def close(self) -> None: ...
+
+
+def for_console(console: Console) -> Progress:
+    return Bars(console) if console.is_terminal else Lines(console)
+
+
+def _head(path: Path, units: int, todo: int) -> str:
+    finished = f", {units - todo} of them finished before" if todo < units else ""
+    return f"{path}: {units} units (arm x seed){finished}"
+
+
+def _tail(event: dict[str, Any]) -> str | None:
+    unit = f"{event['arm']} seed {event['seed']}"
+    return {
+        "done": lambda: f"{unit}: done in {event['seconds']:.1f} s",
+        "failed": lambda: f"{unit}: FAILED: {event['error']}",
+        "interrupted": lambda: f"{unit}: interrupted, kept at step {event['step']}",
+        "say": lambda: f"{unit}: {event['line']}",
+    }.get(event["event"], lambda: None)()
+
+
+class Lines:
+    """One plain line for each thing that ends, and a sign of life in long trainings."""
+
+    def __init__(self, console: Console, every: float = 30.0):
+        self._console, self._every, self._last = console, every, time.monotonic()
+
+    def open(self, path: Path, units: int, todo: int) -> None:
+        self._print(_head(path, units, todo))
+
+    def show(self, event: dict[str, Any]) -> None:
+        line = _tail(event)
+        if line is None and event["event"] == "progress":
+            if time.monotonic() - self._last < self._every:
+                return
+            line = f"{event['arm']} seed {event['seed']}: step {event['step']} of {event['steps']}"
+        if line is not None:
+            self._last = time.monotonic()
+            self._print(line)
+
+    def close(self) -> None:
+        pass
+
+    def _print(self, line: str):
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Bars:
+    """A bar for the whole run, and one for each unit that is running."""
+
+    def __init__(self, console: Console):
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                   TimeElapsedColumn())  # fmt: skip
+        self._bars = RichProgress(*columns, console=console, transient=True)
+        self._console, self._tasks = console, {}
+
+    def open(self, path: Path, units: int, todo: int) -> None:
+        self._console.print(_head(path, units, todo), markup=False, highlight=False)
+        if todo:
+            self._bars.start()
+            self._all = self._bars.add_task("all", total=todo)
+
+    def show(self, event: dict[str, Any]) -> None:
+        unit, kind = f"{event['arm']} seed {event['seed']}", event["event"]
+        if kind == "start":
+            self._tasks[unit] = self._bars.add_task(unit, total=None)
+        elif kind == "progress" and unit in self._tasks:
+            self._bars.update(self._tasks[unit], completed=event["step"], total=event["steps"])
+        elif kind in ("done", "failed", "interrupted"):
+            self._bars.remove_task(self._tasks.pop(unit))
+            self._bars.advance(self._all)
+        line = _tail(event)
+        if line is not None:
+            self._console.print(line, markup=False, highlight=False)
+
+    def close(self) -> None:
+        self._bars.stop()

@@ -1,0 +1,170 @@
+"""A run on disk: where everything lies, and which units are finished."""
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tenfold.lab.files import FileError, read_json, read_jsonl, write_json
+from tenfold.lab.results import Results
+from tenfold.lab.study import Arm, Study
+
+STATES = ("pending", "running", "done", "failed")
+
+
+def config_hash(config: Any, sabotage: str | None) -> str:
+    """Eight hex digits that name a config; the seeds are not in it, so more can be added later."""
+    fields = dataclasses.asdict(config) | ({"sabotage": sabotage} if sabotage else {})
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def source_digest(study: str) -> str:
+    """Digest of the code that a study's numbers come from: its package, base, nets, the study."""
+    root = Path(__file__).parents[1]
+    folders = [root / study, root / "base", root / "nets"]
+    files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
+    own = find_spec(f"tenfold.lab.studies.{study}") if (root / study).is_dir() else None
+    files += [Path(own.origin)] if own and own.origin else []
+    files.append(root / "lab" / "train.py")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def unit_name(arm: str, seed: int) -> str:
+    return f"{arm}-{seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDirectory:
+    """`runs/<study>/<preset>-<hash>/` and what it holds."""
+
+    path: Path
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def report_file(self) -> Path:
+        return self.path / "report.html"
+
+    def result_file(self, arm: str, seed: int) -> Path:
+        return self.path / "results" / f"{unit_name(arm, seed)}.json"
+
+    def checkpoints(self, arm: str, seed: int) -> Path:
+        return self.path / "checkpoints" / unit_name(arm, seed)
+
+    def header(self) -> dict[str, Any]:
+        """config.json.
+
+        **Raises:** `FileError` when there is none, or it isn't a run's.
+        """
+        file = self.path / "config.json"
+        if not file.exists():
+            raise FileError(f"{self.path} holds no run: {file.name} is missing")
+        header = read_json(file)
+        missing = {"study", "preset", "config", "seeds"} - set(header)
+        if missing:
+            raise FileError(f"{file} is no run's: it lacks {', '.join(sorted(missing))}")
+        return header
+
+    def write_header(self, header: Mapping[str, Any]) -> None:
+        write_json(self.path / "config.json", header)
+
+    def finished(self, arm: str, seed: int) -> bool:
+        return self.result_file(arm, seed).exists()
+
+    def write_result(self, arm: str, seed: int, metrics: Mapping[str, Any], seconds: float):
+        record = {"metrics": {k: _plain(v) for k, v in metrics.items()}, "seconds": seconds}
+        write_json(self.result_file(arm, seed), record)
+
+    def read_result(self, arm: str, seed: int) -> dict[str, Any]:
+        record = read_json(self.result_file(arm, seed))
+        record["metrics"] = {k: _restored(v) for k, v in record["metrics"].items()}
+        return record
+
+    def results(self, config: Any, arms: Sequence[str], seeds: Sequence[int]) -> Results:
+        """The metrics of every finished unit among `arms` x `seeds`."""
+        metrics = {
+            arm: {s: self.read_result(arm, s)["metrics"] for s in seeds if self.finished(arm, s)}
+            for arm in arms
+        }
+        return Results(config, metrics)
+
+    def curve(self, arm: str, seed: int) -> dict[int, dict[str, Any]]:
+        """What the arm recorded, by step; of a step done again after a resume, the last."""
+        records = read_jsonl(self.metrics_file)
+        return {r["step"]: r for r in records if (r.get("arm"), r.get("seed")) == (arm, seed)}
+
+    def write_status(self, state: str, units: Mapping[str, Mapping[str, Any]]) -> None:
+        write_json(self.path / "status.json", {"state": state, "units": dict(units)})
+
+
+def _plain(value: Any) -> Any:
+    """A metric as JSON: a float or a list of floats, `null` for what is not finite."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def _restored(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_restored(v) for v in value]
+    return math.nan if value is None else value
+
+
+def new_header(
+    study: Study,
+    preset: str,
+    config: Any,
+    seeds: Sequence[int],
+    *,
+    sabotage: str | None,
+    command: str,
+    environment: Mapping[str, Any],
+    commit: str | None,
+) -> dict[str, Any]:
+    default = dataclasses.asdict(study.presets[preset].config)
+    chosen = dataclasses.asdict(config)
+    return {
+        "study": study.name,
+        "preset": preset,
+        "seeds": list(seeds),
+        "config": chosen,
+        "overrides": {k: v for k, v in chosen.items() if v != default[k]},
+        "sabotage": sabotage,
+        "command": command,
+        "environment": dict(environment),
+        "git": commit,
+        "source": source_digest(study.name),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def restored_config(study: Study, header: Mapping[str, Any]) -> Any:
+    """The Config that config.json holds.
+
+    **Raises:** `FileError` when the study's fields are no longer those of the file.
+    """
+    kind = type(next(iter(study.presets.values())).config)
+    fields = {f.name for f in dataclasses.fields(kind)}
+    stored = header["config"]
+    if set(stored) != fields:
+        odd = sorted(set(stored) ^ fields)
+        raise FileError(f"the run's config doesn't fit this version of the study: {', '.join(odd)}")
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
+
+
+def arms_of(study: Study, sabotage: str | None) -> dict[str, Arm]:
+    """The study's arms, those that the sabotage replaces replaced."""
+    return {**study.arms, **(study.sabotages[sabotage] if sabotage else {})}

@@ -1,0 +1,203 @@
+"""The only loop with I/O: one jitted step, checkpoints, logs, and a guard against NaN."""
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jaxtyping import PyTree
+
+from tenfold.lab.checkpoint import Checkpoints
+from tenfold.lab.run import Interrupted, Run, Stopped
+
+Advance = Callable[[Any, PyTree, Array], tuple[Any, Mapping[str, Array]]]
+"""`advance(state, batch, key) -> (state, metrics)`: one pure step. Make it a module-level
+function or an `eqx.Module`: what is equal is compiled once, for all seeds."""
+
+Batch = Callable[[int], PyTree]
+"""`batch(i)`: the arrays of step i, a function of i (and of the seed it was made with) alone."""
+
+
+class Trained(eqx.Module):
+    """The state of a gradient training. Any state with a `model` may take its place in `fit`."""
+
+    model: Any
+    opt_state: Any
+
+
+class GradientStep(eqx.Module):
+    """`advance` by one Optax update of `loss(model, batch, key) -> (scalar, metrics)`."""
+
+    loss: Callable[[Any, PyTree, Array], tuple[Array, Mapping[str, Array]]]
+    optimiser: optax.GradientTransformation
+
+    def init(self, model: Any) -> Trained:
+        return Trained(model, self.optimiser.init(eqx.filter(model, eqx.is_inexact_array)))
+
+    def __call__(self, state: Trained, batch: PyTree, key: Array):
+        compute = eqx.filter_value_and_grad(self.loss, has_aux=True)
+        (loss, metrics), gradient = compute(state.model, batch, key)
+        if loss.shape != ():
+            raise ValueError(f"GradientStep: the loss must be a scalar, got shape {loss.shape}")
+        parameters = eqx.filter(state.model, eqx.is_inexact_array)
+        updates, opt_state = self.optimiser.update(gradient, state.opt_state, parameters)
+        model = eqx.apply_updates(state.model, updates)
+        return Trained(model, opt_state), {"loss": loss, **metrics}
+
+
+class Minibatches:
+    """Batch i of epoch-wise shuffled arrays, a function of (seed, i) alone: resume needs no replay.
+
+    A last, smaller batch of an epoch is left out, so that shapes never change.
+    """
+
+    def __init__(self, arrays: PyTree, size: int, seed: int):
+        sizes = {len(leaf) for leaf in jax.tree.leaves(arrays)}
+        if len(sizes) != 1:
+            raise ValueError(f"Minibatches: the arrays have different lengths, {sorted(sizes)}")
+        self._arrays, self._count = arrays, sizes.pop()
+        if not 1 <= size <= self._count:
+            raise ValueError(f"Minibatches: size {size} does not fit {self._count} examples")
+        self._size, self._seed = size, seed
+        self.per_epoch = self._count // size
+        self._epoch: tuple[int, np.ndarray] | None = None
+
+    def __call__(self, i: int) -> PyTree:
+        epoch, position = divmod(i, self.per_epoch)
+        if self._epoch is None or self._epoch[0] != epoch:
+            order = np.random.default_rng([self._seed, epoch]).permutation(self._count)
+            self._epoch = (epoch, order)
+        rows = self._epoch[1][position * self._size : (position + 1) * self._size]
+        return jax.tree.map(lambda leaf: leaf[rows], self._arrays)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _advance(advance_and_batch, state, first_bad, i, key):
+    """One step; remembers the first step at which a metric was not finite, without a host sync."""
+    advance, batch = advance_and_batch
+    state, metrics = advance(state, batch, jax.random.fold_in(key, i))
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(m)) for m in metrics.values()]))
+    first_bad = jnp.where((first_bad < 0) & ~finite, i, first_bad)
+    return state, first_bad, metrics
+
+
+class _Interrupt:
+    """Turns Ctrl-C into a flag that the loop looks at between steps."""
+
+    def __init__(self):
+        self.wanted = False
+        self._previous: Any = None
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def _note(self, *_):
+        self.wanted = True
+
+    def __exit__(self, *_):
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+
+
+def fit(
+    run: Run,
+    advance: Advance,
+    state: Any,
+    batch: Batch,
+    steps: int,
+    *,
+    key: Array,
+    log_every: int = 50,
+    name: str = "",
+) -> Any:
+    """Takes `steps` steps from `state`, or from the run's newest checkpoint; returns the last state.
+
+    Batch i and key i depend on i alone and the checkpoint holds everything else, so a resumed
+    training equals an unbroken one bit for bit (on a CPU, at the same number of threads).
+
+    **Arguments:**
+
+    - `run`: where to record, checkpoint and report progress.
+    - `advance`, `batch`: see `Advance`, `Batch`.
+    - `state`: a pytree with an attribute `model`, which is what `tenfold.lab.load` returns. Its
+      buffers are donated: don't use it afterwards.
+    - `key`: step i gets `jax.random.fold_in(key, i)`.
+    - `log_every`: steps between records of the metrics.
+    - `name`: tells several trainings of one arm apart.
+
+    **Raises:** `Stopped` when a metric or a parameter is no longer finite, naming the step;
+    `Interrupted` after Ctrl-C, once a checkpoint is written; `CheckpointError`.
+    """
+    run.models.add(name)
+    with contextlib.closing(Checkpoints(run.checkpoints(name))) as checkpoints:
+        start, found, troubles = checkpoints.restore_latest(_items(state))
+        for trouble in troubles:
+            run.say(f"{trouble}; going on from step {start}")
+        if found is not None:
+            state = _joined(state, found)
+        with _Interrupt() as interrupt:
+            return _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints,
+                         interrupt)  # fmt: skip
+
+
+def _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints, interrupt):
+    # A copy: donation must not reach the caller's model, nor one buffer be donated twice.
+    state = jax.tree.map(lambda x: jnp.array(x) if eqx.is_array(x) else x, state)
+    first_bad, saved, clock = jnp.array(-1), start, time.monotonic()
+    for i in range(start, steps):
+        state, first_bad, metrics = _advance((advance, batch(i)), state, first_bad, i_(i), key)
+        done, last = i + 1, i + 1 == steps
+        due = last or time.monotonic() - clock > run.checkpoint_seconds
+        if done % log_every == 0 or last or due or interrupt.wanted:
+            _guard(run, int(first_bad), metrics, i, saved)
+            if done % log_every == 0 or last:
+                run.record(done, **{k: float(jnp.mean(m)) for k, m in metrics.items()})
+                run.progress(done, steps)
+        if due or interrupt.wanted:
+            _guard_parameters(run, state, i, saved)
+            checkpoints.save(done, _items(state), wait=interrupt.wanted or last)
+            saved, clock = done, time.monotonic()
+        if interrupt.wanted:
+            raise Interrupted(done)
+    return state
+
+
+def i_(i: int) -> Array:
+    """The step as an array: a Python integer would be a new constant, and a recompilation."""
+    return jnp.asarray(i, jnp.int32)
+
+
+def _items(state: Any) -> dict[str, PyTree]:
+    rest = eqx.tree_at(lambda s: s.model, state, None)
+    return {"model": state.model, "rest": rest}
+
+
+def _joined(state: Any, items: dict[str, PyTree]) -> Any:
+    rest = items["rest"]
+    return eqx.tree_at(lambda s: s.model, rest, items["model"], is_leaf=lambda x: x is None)
+
+
+def _guard(run: Run, first_bad: int, metrics: Mapping[str, Array], i: int, saved: int):
+    if first_bad >= 0:
+        bad = [k for k, m in metrics.items() if not math.isfinite(float(jnp.sum(m)))]
+        what = ", ".join(bad) if bad and first_bad == i else "a metric"
+        raise Stopped(f"{what} became non-finite at step {first_bad + 1}", saved)
+
+
+def _guard_parameters(run: Run, state: Any, i: int, saved: int):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(eqx.filter(state, eqx.is_inexact_array)):
+        # opt_state may hold infinities by design (a best loss so far, say); a model may not.
+        if jax.tree_util.keystr(path).startswith(".model") and not np.all(np.isfinite(leaf)):
+            where = jax.tree_util.keystr(path)
+            raise Stopped(f"the parameter {where} became non-finite by step {i + 1}", saved)
