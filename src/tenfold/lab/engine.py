@@ -23,6 +23,7 @@ from tenfold.lab.rundir import (
     restored_config,
     source_digest,
     unit_name,
+    units_of,
 )
 from tenfold.lab.study import Study
 
@@ -145,12 +146,10 @@ class _Execution:
     def __init__(self, study, directory, header, options, progress):
         self._directory, self._options, self._progress = directory, options, progress
         self._threads = header["environment"].get("threads")
-        arms = arms_of(study, header.get("sabotage"))
         self._units = {
             (arm, seed): {"arm": arm, "seed": seed, "state": "pending", "seconds": None,
                           "error": None}
-            for arm in arms
-            for seed in header["seeds"]
+            for arm, seed in units_of(study, header)
         }  # fmt: skip
         for (arm, seed), unit in self._units.items():
             if directory.finished(arm, seed):

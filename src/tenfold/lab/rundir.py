@@ -168,3 +168,9 @@ def restored_config(study: Study, header: Mapping[str, Any]) -> Any:
 def arms_of(study: Study, sabotage: str | None) -> dict[str, Arm]:
     """The study's arms, those that the sabotage replaces replaced."""
     return {**study.arms, **(study.sabotages[sabotage] if sabotage else {})}
+
+
+def units_of(study: Study, header: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Every (arm, seed) of the run."""
+    arms = arms_of(study, header.get("sabotage"))
+    return [(name, seed) for name, arm in arms.items() for seed in header["seeds"][: arm.seeds]]

@@ -31,6 +31,8 @@ class Arm:
     """`model(config, key)`: builds the untrained model, for `tenfold.lab.load`."""
     says: str = ""
     """What this arm is, in a few words, for the report."""
+    seeds: int | None = None
+    """At most this many seeds, for an arm that feeds a picture and no claim."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from tenfold.taylor._nfe import count_nfe as count_nfe
 from tenfold.taylor._regularise import AbstractRegulariser as AbstractRegulariser
 from tenfold.taylor._regularise import JacFrobReg as JacFrobReg
 from tenfold.taylor._regularise import KineticReg as KineticReg
+from tenfold.taylor._regularise import Quadrature as Quadrature
 from tenfold.taylor._regularise import SpeedReg as SpeedReg
 from tenfold.taylor._regularise import penalty as penalty
 from tenfold.taylor._solve import AugmentedTerm as AugmentedTerm

@@ -46,7 +46,7 @@ class AugmentedTerm(dfx.AbstractTerm):
         return self.term.prod(z, control), jax.tree.map(lambda v: control * v, slopes)
 
 
-class StepQuadrature(dfx.AbstractAdaptiveSolver, dfx.AbstractWrappedSolver):
+class StepQuadrature(dfx.AbstractAdaptiveSolver):
     """A solver of (z, r) that adds the `step` regularisers by quadrature inside each step.
 
     With Gauss-Legendre nodes c_i and weights w_i on (t0, t1) and the solver's own interpolation,
@@ -199,7 +199,7 @@ def solve_regularised(
     **Returns:** the solution of z, and name -> integral, of the shape of the batch axes.
 
     **Raises:** `ValueError` for a term that isn't an `ODETerm`, for `mc` without a key, and for a
-    controller or `saveat` that can't be restricted to z.
+    controller or `saveat` that can't be restricted to z, or for an implicit solver with `step`.
     """
     if not isinstance(term, dfx.ODETerm):
         raise ValueError(f"solve_regularised: `term` must be an ODETerm, got {type(term).__name__}")
@@ -212,7 +212,8 @@ def solve_regularised(
         time = _random_time(key, t0, t1)
         extra.append(dfx.SubSaveAt(ts=time[None], fn=lambda t, y, args: y[0]))
     if any(reg.quadrature == "step" for reg in regs.values()):
-        solver = StepQuadrature(solver, term, regs, nodes)
+        inner = _inside(solver, kwargs.get("adjoint"))
+        solver = StepQuadrature(inner, term, regs, nodes)
     solution = dfx.diffeqsolve(
         AugmentedTerm(term, regs),
         solver,
@@ -232,6 +233,20 @@ def solve_regularised(
         z = jax.tree.map(lambda leaf: leaf[0], saved[1])
         integrals[name] = (t1 - t0) * reg.integrand(term.vf, time, z, args)
     return eqx.tree_at(lambda s: (s.ts, s.ys), solution, (times, values)), integrals
+
+
+def _inside(solver: dfx.AbstractSolver, adjoint: Any) -> dfx.AbstractSolver:
+    """`solver`, ready to be wrapped: what Diffrax adapts in a solver that it can see."""
+    if isinstance(solver, dfx.AbstractImplicitSolver):
+        raise ValueError(
+            f"solve_regularised: {type(solver).__name__} is implicit and takes its tolerances from "
+            "the controller; use quadrature 'stage' or 'mc' with it"
+        )
+    kinds = {dfx.DirectAdjoint: "bounded", dfx.ForwardMode: "lax"}
+    if type(adjoint) in kinds and getattr(solver, "scan_kind", "none") is None:
+        is_none = lambda x: x is None  # noqa: E731
+        return eqx.tree_at(lambda s: s.scan_kind, solver, kinds[type(adjoint)], is_leaf=is_none)
+    return solver
 
 
 def _random_time(key: Key | None, t0: Any, t1: Any) -> Array:

@@ -1,0 +1,1 @@
+"""The studies, one module each, found by name; nothing here imports them."""
