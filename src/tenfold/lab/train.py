@@ -152,11 +152,10 @@ def fit(
 
 
 def _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints, interrupt):
-    # A copy: donation must not reach the caller's model, nor one buffer be donated twice.
-    state = jax.tree.map(lambda x: jnp.array(x) if eqx.is_array(x) else x, state)
-    first_bad, saved, clock = jnp.array(-1), start, time.monotonic()
+    state = jax.tree.map(_owned, state)
+    first_bad, saved, clock = jnp.array(-1, jnp.int32), start, time.monotonic()
     for i in range(start, steps):
-        state, first_bad, metrics = _advance((advance, batch(i)), state, first_bad, i_(i), key)
+        state, first_bad, metrics = _advance((advance, batch(i)), state, first_bad, jnp.int32(i), key)
         done, last = i + 1, i + 1 == steps
         due = last or time.monotonic() - clock > run.checkpoint_seconds
         if done % log_every == 0 or last or due or interrupt.wanted:
@@ -173,9 +172,12 @@ def _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints,
     return state
 
 
-def i_(i: int) -> Array:
-    """The step as an array: a Python integer would be a new constant, and a recompilation."""
-    return jnp.asarray(i, jnp.int32)
+def _owned(leaf: Any) -> Any:
+    """A copy, since donation must not reach the caller's model; of strong type, or the second step
+    would be compiled again."""
+    if not eqx.is_array(leaf) or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return leaf
+    return jnp.array(leaf, dtype=leaf.dtype)
 
 
 def _items(state: Any) -> dict[str, PyTree]:
