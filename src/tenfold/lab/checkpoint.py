@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
@@ -17,7 +18,7 @@ class CheckpointError(RuntimeError):
 
 
 def _is_key(leaf: Any) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _raw(tree: PyTree) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def _digest(raw: dict[str, Any]) -> str:
     for name, leaf in sorted(raw.items()):
         array = np.ascontiguousarray(leaf)
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 
@@ -43,7 +44,7 @@ def _filled(like: PyTree, raw: dict[str, Any]) -> PyTree:
             return leaf
         value = next(values)
         if _is_key(leaf):
-            return jax.random.wrap_key_data(value, impl=jax.random.key_impl(leaf))
+            return jax.random.wrap_key_data(value, impl=jax.random.key_impl(cast(Any, leaf)))
         return value
 
     return jax.tree.map(fill, like)
@@ -86,7 +87,9 @@ class Checkpoints:
             if wait:
                 self._manager.wait_until_finished()
         except Exception as error:
-            raise CheckpointError(f"cannot write {self.folder / str(step)}: {_line(error)}") from error
+            raise CheckpointError(
+                f"cannot write {self.folder / str(step)}: {_line(error)}"
+            ) from error
 
     def restore(self, step: int, like: dict[str, PyTree]) -> dict[str, PyTree]:
         """The items of checkpoint `step`; `like` gives their structure, shapes and dtypes.
@@ -103,7 +106,9 @@ class Checkpoints:
                 step, args=ocp.args.Composite(digests=ocp.args.JsonRestore(), **arguments)
             )
         except Exception as error:
-            raise CheckpointError(f"{self.folder / str(step)} can't be read: {_line(error)}") from error
+            raise CheckpointError(
+                f"{self.folder / str(step)} can't be read: {_line(error)}"
+            ) from error
         for name in like:
             if _digest(found[name]) != found["digests"][name]:
                 raise CheckpointError(f"{self.folder / str(step)} is damaged: its digest differs")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -42,7 +43,7 @@ def initialize(coordinator: str | None = None, processes: int = 1, process: int 
         jax.distributed.initialize(coordinator, processes, process)
 
 
-def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """A one-dimensional mesh `data` over `devices` (all of them by default)."""
     chosen = list(devices) if devices is not None else jax.devices()
     # Auto: the default, Explicit, breaks eqx.filter_shard (jax 0.10.2).

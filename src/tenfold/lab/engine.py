@@ -87,7 +87,8 @@ def prepare(
                 "it aside and starts over, --keep goes on with what is there"
             )
     if options.if_changed == "fresh" and directory.path.exists():
-        _set_aside(directory.path)
+        with _locked(directory.path):
+            _set_aside(directory.path)
     threads = 1 if worker_count(options) > 1 else cores()
     header = new_header(
         study, preset, config, seeds, sabotage=sabotage, command=command,
@@ -108,7 +109,7 @@ def _set_aside(path: Path):
 def _locked(path: Path) -> Iterator[None]:
     """Only one process at a time works on a run directory."""
     try:
-        file = open(path / ".lock", "w")
+        file = (path / ".lock").open("w")
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
     with file:
@@ -199,7 +200,7 @@ class _Execution:
 
     def _finish(self, measured: int) -> Outcome:
         states = [unit["state"] for unit in self._units.values()]
-        state = "failed" if "failed" in states else "done"
+        state = "done" if set(states) == {"done"} else "failed"
         if self._interrupts:
             state = "interrupted"
         self._write(state)

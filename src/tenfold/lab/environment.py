@@ -7,7 +7,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = "tenfold jax jaxlib equinox diffrax lineax optimistix optax numpy".split()
+_PACKAGES = [
+    "tenfold",
+    "jax",
+    "jaxlib",
+    "equinox",
+    "diffrax",
+    "lineax",
+    "optimistix",
+    "optax",
+    "numpy",
+]
 
 
 def _processor() -> str:

@@ -34,10 +34,8 @@ def read(kind: type[T], arguments: list[str], *, verb: str, default: Any = None)
     extra = {} if default is None else {"default": default}
     try:
         with quiet:
-            return tyro.cli(
-                tyro.conf.OmitArgPrefixes[kind],  # pyright: ignore[reportInvalidTypeArguments]
-                args=arguments, prog=f"tenfold {verb}", **extra,
-            )  # fmt: skip
+            flat: Any = tyro.conf.OmitArgPrefixes[kind]  # pyright: ignore
+            return tyro.cli(flat, args=arguments, prog=f"tenfold {verb}", **extra)
     except SystemExit as stop:
         if not stop.code:
             raise

@@ -1,5 +1,6 @@
 """Worker processes, and which unit goes to which."""
 
+import contextlib
 import json
 import os
 import queue
@@ -39,6 +40,10 @@ class Schedule:
             self._holder[worker] = arm
         return arm, self._waiting[arm].pop(0)
 
+    @property
+    def waiting(self) -> bool:
+        return any(self._waiting.values())
+
     def cancel(self) -> None:
         self._waiting = {}
 
@@ -59,6 +64,12 @@ class Worker:
     def dismiss(self) -> None:
         self._send({})
 
+    def close(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # what a dead worker never read
+                    stream.close()
+
     def _send(self, message: dict[str, Any]) -> None:
         try:
             assert self.process.stdin is not None
@@ -73,23 +84,21 @@ class Pool:
 
     def __init__(self, count: int, *, threads: int | None, log_folder: Path):
         self.events: queue.Queue[tuple[Worker, dict[str, Any]]] = queue.Queue()
-        environment = dict(os.environ)
+        self._environment, self._folder = dict(os.environ), log_folder
         if threads is not None:
-            environment["NPROC"] = str(threads)  # XLA reads it before it starts
+            self._environment["NPROC"] = str(threads)  # XLA reads it before it starts
         log_folder.mkdir(parents=True, exist_ok=True)
-        self.workers = [
-            self._start(number, environment, log_folder / f".worker-{number}.log")
-            for number in range(count)
-        ]
+        self.workers = [self._start(number) for number in range(count)]
 
-    def _start(self, number: int, environment: dict[str, str], log: Path) -> Worker:
-        with open(log, "ab") as stderr:
+    def _start(self, number: int) -> Worker:
+        log = self._folder / f".worker-{number}.log"
+        with log.open("ab") as stderr:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tenfold.lab.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env=environment,
+                env=self._environment,
                 text=True,
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which passes it on
             )
@@ -100,7 +109,8 @@ class Pool:
     def _listen(self, worker: Worker) -> None:
         assert worker.process.stdout is not None
         for line in worker.process.stdout:
-            self.events.put((worker, json.loads(line)))
+            with contextlib.suppress(ValueError):  # torn, by a worker that was killed
+                self.events.put((worker, json.loads(line)))
         worker.process.wait()
         self.events.put((worker, {"event": "gone", "code": worker.process.returncode}))
 
@@ -120,9 +130,7 @@ class Pool:
                 worker.process.wait(timeout=20)
             except subprocess.TimeoutExpired:
                 worker.process.kill()
-            for stream in (worker.process.stdin, worker.process.stdout):
-                if stream is not None:
-                    stream.close()
+            worker.close()
 
     def run(self, path: Path, schedule: Schedule, options: dict[str, Any]) -> Iterator[dict]:
         """Measures the scheduled units of the run at `path`; yields every event as it comes."""
@@ -134,6 +142,8 @@ class Pool:
                 if worker.busy:
                     yield self._lost(worker, event["code"])
                 worker.busy = None
+                if schedule.waiting:
+                    yield from self._feed(self._replaced(worker), path, schedule, options)
                 continue
             yield event
             if event["event"] in ("done", "failed", "interrupted"):
@@ -146,6 +156,12 @@ class Pool:
             task = {"run": str(path), "arm": unit[0], "seed": unit[1], "options": options}
             worker.give(task)
             yield {"event": "start", "arm": unit[0], "seed": unit[1]}
+
+    def _replaced(self, worker: Worker) -> Worker:
+        """A new process in the place of one that died."""
+        worker.close()
+        self.workers[worker.number] = self._start(worker.number)
+        return self.workers[worker.number]
 
     def _lost(self, worker: Worker, code: int) -> dict[str, Any]:
         assert worker.busy is not None

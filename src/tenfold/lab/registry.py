@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING
 
+from tenfold.lab import studies
+
 if TYPE_CHECKING:
     from tenfold.lab.study import Study
 
@@ -28,11 +30,13 @@ def _foreign() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
+def _own() -> list[str]:
+    return [m.name for m in pkgutil.iter_modules(studies.__path__) if not m.name.startswith("_")]
+
+
 def names() -> list[str]:
     """Every study: tenfold's own, then those of other installed packages."""
-    from tenfold.lab import studies
-
-    own = [m.name for m in pkgutil.iter_modules(studies.__path__) if not m.name.startswith("_")]
+    own = _own()
     return own + [name for name in _foreign() if name not in own]
 
 
@@ -43,6 +47,11 @@ def load(name: str) -> "Study":
     """
     if name not in names():
         raise UnknownName("study", name, names())
-    if name in _foreign():
-        return _foreign()[name].load()
-    return importlib.import_module(f"tenfold.lab.studies.{name}").STUDY
+    if name in _own():
+        return importlib.import_module(module_of(name)).STUDY
+    return _foreign()[name].load()
+
+
+def module_of(name: str) -> str:
+    """The module in which the study called `name` is written."""
+    return f"{studies.__name__}.{name}" if name in _own() else _foreign()[name].module

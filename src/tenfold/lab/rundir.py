@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tenfold.lab import registry
 from tenfold.lab.files import FileError, read_json, read_jsonl, write_json
 from tenfold.lab.results import Results
 from tenfold.lab.study import Arm, Study
@@ -24,17 +25,30 @@ def config_hash(config: Any, sabotage: str | None) -> str:
 
 
 def source_digest(study: str) -> str:
-    """Digest of the code that a study's numbers come from: its package, base, nets, the study."""
+    """Digest of the code that a study's numbers come from: its package, base, nets, the study.
+
+    The study of another distribution may sit in a package of its own; all of that counts.
+    """
     root = Path(__file__).parents[1]
     folders = [root / study, root / "base", root / "nets"]
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
-    own = find_spec(f"tenfold.lab.studies.{study}") if (root / study).is_dir() else None
-    files += [Path(own.origin)] if own and own.origin else []
-    files.append(root / "lab" / "train.py")
+    files += [*_study_files(study), root / "lab" / "train.py"]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _study_files(study: str) -> list[Path]:
+    """The study's module and its private helpers (`_<study>_*.py`), or its whole package."""
+    module = registry.module_of(study)
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        return []
+    file = Path(spec.origin)
+    if module.startswith("tenfold.") or (file.name != "__init__.py" and "." not in module):
+        return [file, *sorted(file.parent.glob(f"_{study}_*.py"))]
+    return sorted(file.parent.rglob("*.py"))
 
 
 def unit_name(arm: str, seed: int) -> str:
@@ -173,4 +187,4 @@ def arms_of(study: Study, sabotage: str | None) -> dict[str, Arm]:
 def units_of(study: Study, header: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Every (arm, seed) of the run."""
     arms = arms_of(study, header.get("sabotage"))
-    return [(name, seed) for name, arm in arms.items() for seed in header["seeds"][: arm.seeds]]
+    return [(name, seed) for name in arms for seed in header["seeds"]]

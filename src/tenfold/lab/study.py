@@ -31,8 +31,6 @@ class Arm:
     """`model(config, key)`: builds the untrained model, for `tenfold.lab.load`."""
     says: str = ""
     """What this arm is, in a few words, for the report."""
-    seeds: int | None = None
-    """At most this many seeds, for an arm that feeds a picture and no claim."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,12 @@ class Preset:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of a run: `draw(results)` returns the figure and the numbers drawn (columns)."""
+    """A picture of a run: `draw(results)` returns the figure and the numbers drawn (columns),
+    or None when what it shows was not measured."""
 
     name: str
     caption: str
-    draw: "Callable[[Results], tuple[MatplotlibFigure, Mapping[str, Any]]]"
+    draw: "Callable[[Results], tuple[MatplotlibFigure, Mapping[str, Any]] | None]"
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,12 @@ class Minibatches:
 
 
 @eqx.filter_jit(donate="all-except-first")
-def _advance(advance_and_batch, state, first_bad, i, key):
-    """One step; remembers the first step at which a metric was not finite, without a host sync."""
+def jitted_step(advance_and_batch, state, first_bad, i, key):
+    """One step, as `fit` takes it; `state` is donated.
+
+    It remembers the first step at which a metric was not finite, so that the loop need not wait
+    for the device at every step.
+    """
     advance, batch = advance_and_batch
     state, metrics = advance(state, batch, jax.random.fold_in(key, i))
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(m)) for m in metrics.values()]))
@@ -121,7 +125,7 @@ def fit(
     log_every: int = 50,
     name: str = "",
 ) -> Any:
-    """Takes `steps` steps from `state`, or from the run's newest checkpoint; returns the last state.
+    """Takes `steps` steps from `state`, or from the run's newest checkpoint.
 
     Batch i and key i depend on i alone and the checkpoint holds everything else, so a resumed
     training equals an unbroken one bit for bit (on a CPU, at the same number of threads).
@@ -152,30 +156,33 @@ def fit(
 
 
 def _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints, interrupt):
-    state = jax.tree.map(_owned, state)
+    state = jax.tree.map(owned, state)
     first_bad, saved, clock = jnp.array(-1, jnp.int32), start, time.monotonic()
     for i in range(start, steps):
-        state, first_bad, metrics = _advance((advance, batch(i)), state, first_bad, jnp.int32(i), key)
+        state, first_bad, metrics = jitted_step(
+            (advance, batch(i)), state, first_bad, jnp.int32(i), key
+        )
         done, last = i + 1, i + 1 == steps
-        due = last or time.monotonic() - clock > run.checkpoint_seconds
-        if done % log_every == 0 or last or due or interrupt.wanted:
+        stop = interrupt.wanted  # read once: a Ctrl-C from here on is for the next step
+        due = last or stop or time.monotonic() - clock > run.checkpoint_seconds
+        if done % log_every == 0 or due:
             _guard(run, int(first_bad), metrics, i, saved)
             if done % log_every == 0 or last:
                 run.record(done, **{k: float(jnp.mean(m)) for k, m in metrics.items()})
                 run.progress(done, steps)
-        if due or interrupt.wanted:
+        if due:
             _guard_parameters(run, state, i, saved)
-            checkpoints.save(done, _items(state), wait=interrupt.wanted or last)
+            checkpoints.save(done, _items(state), wait=stop or last)
             saved, clock = done, time.monotonic()
-        if interrupt.wanted:
+        if stop:
             raise Interrupted(done)
     return state
 
 
-def _owned(leaf: Any) -> Any:
+def owned(leaf: Any) -> Any:
     """A copy, since donation must not reach the caller's model; of strong type, or the second step
     would be compiled again."""
-    if not eqx.is_array(leaf) or jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if not eqx.is_array(leaf) or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return leaf
     return jnp.array(leaf, dtype=leaf.dtype)
 

@@ -56,7 +56,7 @@ def _measure(path: Path, arm: str, seed: int, emit: Emit, start: float, options:
 
 
 def _writer(path: Path) -> Any:
-    """A TensorBoard writer where `TENFOLD_TRACK` is set and tensorboardX is there (extra `track`)."""
+    """A TensorBoard writer where `TENFOLD_TRACK` is set (it needs the extra `track`)."""
     if not os.environ.get("TENFOLD_TRACK"):
         return None
     from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]

@@ -71,7 +71,7 @@ def taylor_coefficients(
     **Raises:** `ValueError` for a negative order, a state that is not floating point, or a field
     whose value isn't like the state.
 
-    Source: arXiv 2007.04504, section 4 and appendix A; the online scheme is `tenfold.base.jet`'s.
+    Source: the recursion of arXiv 2007.04504; the online scheme is `tenfold.base.jet`'s.
     """
     t, z = checked_state(t, z, order)
     coefficients, structure = [jax.tree.leaves(z)], jax.tree.structure(z)
@@ -132,7 +132,7 @@ def total_derivative_norm(
     $$\frac{1}{D} \left\| \frac{d^K z}{dt^K} \right\|^2$$
 
     with D the number of entries of one example's state, over all leaves: the integrand of R_K
-    (arXiv 2007.04504, eq. 1, as the authors' code normalises it). K = 1 is RNODE's kinetic
+    (arXiv 2007.04504, as the authors' code normalises it). K = 1 is RNODE's kinetic
     energy.
 
     **Arguments:** as `taylor_coefficients`; `batch_axes` are the axes of every leaf that number
@@ -153,10 +153,11 @@ def mean_square(tree: PyTree, batch_axes: tuple[int, ...]) -> Array:
                 f"taylor: `batch_axes` {batch_axes} do not exist in a leaf of shape {leaf.shape}; "
                 "a single state has batch_axes=()"
             )
-    total, count = 0.0, 0
-    for leaf in leaves:
+    total, count = jnp.zeros(()), 0
+    for i, leaf in enumerate(leaves):
         batch = {axis % leaf.ndim for axis in batch_axes}
         rest = tuple(axis for axis in range(leaf.ndim) if axis not in batch)
-        total = total + jnp.sum(jnp.abs(leaf) ** 2, axis=rest)
+        squares = jnp.sum(jnp.abs(leaf) ** 2, axis=rest)
+        total = total + squares if i else squares
         count += math.prod(leaf.shape[axis] for axis in rest)
     return total / count

@@ -43,7 +43,7 @@ class CountStart(dfx.AbstractAdaptiveStepSizeController):
         return self.controller.norm
 
     def wrap(self, direction):
-        return CountStart(self.controller.wrap(direction))
+        return CountStart(self.controller.wrap(direction))  # pyright: ignore
 
     def init(self, terms, t0, t1, y0, dt0, args, func, error_order):
         t, inner = self.controller.init(terms, t0, t1, y0, dt0, args, func, error_order)
@@ -63,7 +63,7 @@ def _evaluations(solver: dfx.AbstractSolver) -> tuple[int, bool]:
     if isinstance(solver, dfx.Euler):
         return 1, False
     if isinstance(solver, dfx.AbstractERK):
-        tableau = solver.tableau
+        tableau: Any = solver.tableau
         return tableau.num_stages - int(tableau.fsal), bool(tableau.fsal)
     raise ValueError(
         f"count_nfe: {type(solver).__name__} takes a number of evaluations that its statistics "

@@ -3,7 +3,7 @@
 import abc
 import warnings
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import equinox as eqx
 import jax
@@ -30,8 +30,16 @@ output. `mc`: at one uniformly random time, unbiased, one evaluation a solve."""
 class AbstractRegulariser(eqx.Module):
     """An integrand(f, t, z, args) >= 0, its weight in the loss, and how it is integrated."""
 
-    weight: eqx.AbstractVar[Any]
-    quadrature: eqx.AbstractVar[Quadrature]
+    if TYPE_CHECKING:  # AbstractVars would come first in the constructors that pyright sees
+
+        @property
+        def weight(self) -> Any: ...
+
+        @property
+        def quadrature(self) -> Quadrature: ...
+    else:
+        weight: eqx.AbstractVar[Any]
+        quadrature: eqx.AbstractVar[Quadrature]
 
     @abc.abstractmethod
     def integrand(self, f: VectorField, t: Any, z: PyTree, args: PyTree) -> Array:
@@ -58,7 +66,7 @@ class SpeedReg(AbstractRegulariser):
     Warns at trace time for K >= 2 when the field has kinks (relu, max): between them its own
     higher derivatives vanish and the kinks themselves, where solvers stumble, are unseen.
 
-    Source: arXiv 2007.04504, eq. 1.
+    Source: arXiv 2007.04504, its R_K.
     """
 
     order: int = eqx.field(static=True)
@@ -89,7 +97,7 @@ class SpeedReg(AbstractRegulariser):
 class KineticReg(AbstractRegulariser):
     r"""RNODE's kinetic energy, the integral of (1/D) |f|^2, which is R_1.
 
-    Source: arXiv 2002.02798, eq. 4.
+    Source: arXiv 2002.02798 (RNODE).
     """
 
     weight: Any = 1.0
@@ -109,7 +117,7 @@ class JacFrobReg(AbstractRegulariser):
     With E[eps eps^T] = I (Rademacher or normal) its mean is |J|_F^2 / D. `eps` is like the state
     and stays fixed within a solve; draw a new one for each. Cost: one JVP.
 
-    Source: arXiv 2002.02798, eq. 6 (with eps^T J; the two have the same mean).
+    Source: arXiv 2002.02798 (RNODE), with eps^T J there; the two have the same mean.
     """
 
     eps: PyTree
@@ -132,8 +140,11 @@ class JacFrobReg(AbstractRegulariser):
 
 def penalty(regs: Mapping[str, AbstractRegulariser], integrals: Mapping[str, Array]) -> Array:
     """sum_i weight_i * (mean over the batch of integral_i): what to add to the task loss."""
-    terms = [reg.weight * jnp.mean(integrals[name]) for name, reg in regs.items()]
-    return sum(terms[1:], terms[0]) if terms else jnp.zeros(())
+    total = jnp.zeros(())
+    for i, (name, reg) in enumerate(regs.items()):
+        term = reg.weight * jnp.mean(integrals[name])
+        total = total + term if i else term
+    return total
 
 
 def _check_quadrature(owner: str, quadrature: str):
@@ -172,5 +183,3 @@ def _kinks(jaxpr: core.Jaxpr):
 
 def _infinite(variable: Any) -> bool:
     return isinstance(variable, core.Literal) and bool(np.all(np.isinf(variable.val)))
-
-

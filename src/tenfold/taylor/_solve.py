@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import diffrax as dfx
 import equinox as eqx
@@ -16,6 +16,7 @@ from tenfold.base.typing import Key
 from tenfold.taylor._regularise import AbstractRegulariser
 
 Regularisers = Mapping[str, AbstractRegulariser]
+_END, _FIXED = dfx.SaveAt(t1=True), dfx.ConstantStepSize()
 
 
 class AugmentedTerm(dfx.AbstractTerm):
@@ -101,7 +102,7 @@ class StepQuadrature(dfx.AbstractAdaptiveSolver):
 
     def _integral(self, reg, path, t0, t1, direction, args):
         points, weights = np.polynomial.legendre.leggauss(self.nodes)
-        total = 0.0
+        total: Any = 0.0
         for point, weight in zip(points.tolist(), weights.tolist()):
             t = t0 + (0.5 * point + 0.5) * (t1 - t0)
             z, _ = path.evaluate(t)
@@ -114,7 +115,7 @@ def _of_state(norm: Callable) -> Callable:
     return lambda pair: norm(pair[0])
 
 
-def _state_controls(controller: dfx.AbstractStepSizeController) -> Any:
+def _state_controls(controller: Any) -> Any:
     """The same controller, looking at z alone of the pair (z, r)."""
     if isinstance(controller, dfx.ConstantStepSize | dfx.StepTo):
         return controller
@@ -176,8 +177,8 @@ def solve_regularised(
     regs: Regularisers,
     *,
     args: PyTree = None,
-    saveat: dfx.SaveAt = dfx.SaveAt(t1=True),
-    stepsize_controller: dfx.AbstractStepSizeController = dfx.ConstantStepSize(),
+    saveat: dfx.SaveAt = _END,
+    stepsize_controller: dfx.AbstractStepSizeController = _FIXED,
     nodes: int = 1,
     throw: bool = False,
     key: Key | None = None,
@@ -227,7 +228,8 @@ def solve_regularised(
         throw=throw,
         **kwargs,
     )
-    (times, _), (values, saved) = solution.ts, solution.ys
+    ts, ys = cast(Any, solution.ts), cast(Any, solution.ys)
+    (times, _), (values, saved) = ts, ys
     integrals = {name: leaf[-1] for name, leaf in saved[0].items()}
     for name, reg in random.items():
         z = jax.tree.map(lambda leaf: leaf[0], saved[1])

@@ -50,7 +50,9 @@ class Tower:
     def push(self, *coefficient: PyTree) -> PyTree:
         """The next coefficient of f, from the next coefficient of its arguments."""
         outputs = self.push_leaves(self._structure.flatten_up_to(coefficient))
-        dense = [jnp.zeros(a.shape, a.dtype) if o is None else o for o, a in zip(outputs, self._out)]
+        dense = [
+            jnp.zeros(a.shape, a.dtype) if o is None else o for o, a in zip(outputs, self._out)
+        ]
         return jax.tree.unflatten(self.out_structure, dense)
 
 
@@ -97,7 +99,9 @@ def jet(
     value, outputs = tower.push(*primals), []
     for k in range(1, count + 1):
         factor = 1 if scaled else math.factorial(k)
-        outputs.append(_scaled(tower.push(*(_scaled(s[k - 1], 1 / factor) for s in series)), factor))
+        outputs.append(
+            _scaled(tower.push(*(_scaled(s[k - 1], 1 / factor) for s in series)), factor)
+        )
     return value, outputs
 
 
@@ -111,6 +115,3 @@ def _check_like(primal: PyTree, curve: Sequence[PyTree]):
                 f"jet: coefficient {k} of `series` has shapes {describe(coefficient)[0]}, its "
                 f"primal {describe(primal)[0]}"
             )
-
-
-

@@ -8,9 +8,9 @@ its own JVP (`_tower.Derivative`), so this table holds what is linear, bilinear,
 Recurrences: Griewank and Walther, Evaluating Derivatives, chapter 13.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 from jax import Array
@@ -41,25 +41,107 @@ class Order:
     memo: dict[str, list[Coefficient]] = field(default_factory=dict)
     """Auxiliary series of this equation, kept from order to order."""
 
+    @property
+    def values(self) -> list[Array]:
+        """Coefficient 0 of each operand."""
+        return values(self.inputs)
+
+    @property
+    def value(self) -> Array:
+        """Coefficient 0 of the result."""
+        return values([self.output])[0]
+
     def bind(self, *operands: Array) -> Any:
         return self.equation.primitive.bind(*operands, **self.equation.params)
+
+
+def values(series: Sequence[Series]) -> list[Array]:
+    """Coefficients 0, which are arrays always."""
+    return [cast(Array, u[0]) for u in series]
 
 
 Rule = Callable[[Order], Coefficient]
 RULES: dict[str, Rule] = {}
 
 PIECEWISE_CONSTANT = frozenset(
-    "sign floor ceil round stop_gradient is_finite eq ne lt le gt ge eq_to lt_to le_to argmax "
-    "argmin nextafter iota and or not xor population_count random_bits".split()
+    [
+        "sign",
+        "floor",
+        "ceil",
+        "round",
+        "stop_gradient",
+        "is_finite",
+        "eq",
+        "ne",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq_to",
+        "lt_to",
+        "le_to",
+        "argmax",
+        "argmin",
+        "nextafter",
+        "iota",
+        "and",
+        "or",
+        "not",
+        "xor",
+        "population_count",
+        "random_bits",
+    ]
 )
 """Primitives whose outputs have no derivative wherever they are differentiable at all."""
 
 LINEAR = frozenset(
-    "add sub neg add_any broadcast_in_dim reshape transpose reduce_sum concatenate squeeze slice "
-    "copy copy_p rev pad cumsum split expand_dims real imag conj complex convert_element_type "
-    "reduce_precision gather dynamic_slice dynamic_update_slice scatter scatter-add scatter-sub "
-    "scatter_add scatter_sub tile stack unstack psum all_gather ppermute reduce_window_sum fft "
-    "select_and_scatter_add device_put sharding_constraint optimization_barrier pvary".split()
+    [
+        "add",
+        "sub",
+        "neg",
+        "add_any",
+        "broadcast_in_dim",
+        "reshape",
+        "transpose",
+        "reduce_sum",
+        "concatenate",
+        "squeeze",
+        "slice",
+        "copy",
+        "copy_p",
+        "rev",
+        "pad",
+        "cumsum",
+        "split",
+        "expand_dims",
+        "real",
+        "imag",
+        "conj",
+        "complex",
+        "convert_element_type",
+        "reduce_precision",
+        "gather",
+        "dynamic_slice",
+        "dynamic_update_slice",
+        "scatter",
+        "scatter-add",
+        "scatter-sub",
+        "scatter_add",
+        "scatter_sub",
+        "tile",
+        "stack",
+        "unstack",
+        "psum",
+        "all_gather",
+        "ppermute",
+        "reduce_window_sum",
+        "fft",
+        "select_and_scatter_add",
+        "device_put",
+        "sharding_constraint",
+        "optimization_barrier",
+        "pvary",
+    ]
 )
 """Primitives linear in all their floating-point operands taken together (integer operands, such
 as the indices of a gather, are fixed)."""
@@ -76,26 +158,29 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 def linear(order: Order) -> list[Coefficient]:
     """L(u_k, w_k, ...) for a jointly linear primitive; zero when all of them are."""
     outvars = order.equation.outvars
-    floats = [jnp.issubdtype(s[0].dtype, jnp.inexact) for s in order.inputs]
+    floats = [jnp.issubdtype(x.dtype, jnp.inexact) for x in order.values]
     top = [s[order.k] if f else s[0] for s, f in zip(order.inputs, floats)]
     if all(u is None for u, f in zip(top, floats) if f):
         return [None] * len(outvars)
     name = order.equation.primitive.name
     if name in ("add", "sub"):
-        return [add(*top) if name == "add" else subtract(*top)]
-    zeroed = [jnp.zeros_like(s[0]) if u is None else u for s, u in zip(order.inputs, top)]
+        a, b = top
+        return [add(a, b) if name == "add" else subtract(a, b)]
+    zeroed = [jnp.zeros_like(x) if u is None else u for x, u in zip(order.values, top)]
     result = order.bind(*zeroed)
     return list(result) if order.equation.primitive.multiple_results else [result]
 
 
 @rule("mul")
 def _mul(order: Order) -> Coefficient:
-    return convolve(*order.inputs, order.k)
+    u, w = order.inputs
+    return convolve(u, w, order.k)
 
 
 @rule("dot_general", "conv_general_dilated")
 def _bilinear(order: Order) -> Coefficient:
-    return convolve(*order.inputs, order.k, multiply=order.bind)
+    u, w = order.inputs
+    return convolve(u, w, order.k, multiply=order.bind)
 
 
 @rule("div")
@@ -104,7 +189,7 @@ def _div(order: Order) -> Coefficient:
     u, w = order.inputs
     known = convolve([*order.output, None], w, order.k)
     numerator = subtract(u[order.k], known)
-    return None if numerator is None else numerator / w[0]
+    return None if numerator is None else numerator / order.values[1]
 
 
 @rule("square")
@@ -135,7 +220,7 @@ def _integer_pow(order: Order) -> Coefficient:
     if n > 0:
         return w[k]
     known = convolve([*order.output, None], w, k)
-    return None if known is None else -known / w[0]
+    return None if known is None else -known / values([w])[0]
 
 
 @rule("exp")
@@ -146,8 +231,8 @@ def _exp(order: Order) -> Coefficient:
 @rule("tanh")
 def _tanh(order: Order) -> Coefficient:
     """v' = w u' with w = 1 - v^2."""
-    v = order.output
-    w = order.memo.setdefault("w", [1 - v[0] * v[0]])
+    v, v_0 = order.output, order.value
+    w = order.memo.setdefault("w", [1 - v_0 * v_0])
     v_k = integrate(order.inputs[0], w, order.k)
     w.append(scale(-1, square([*v, v_k], order.k)))
     return v_k
@@ -156,8 +241,8 @@ def _tanh(order: Order) -> Coefficient:
 @rule("logistic")
 def _logistic(order: Order) -> Coefficient:
     """v' = w u' with w = v - v^2."""
-    v = order.output
-    w = order.memo.setdefault("w", [v[0] * (1 - v[0])])
+    v, v_0 = order.output, order.value
+    w = order.memo.setdefault("w", [v_0 * (1 - v_0)])
     v_k = integrate(order.inputs[0], w, order.k)
     w.append(subtract(v_k, square([*v, v_k], order.k)))
     return v_k
@@ -166,7 +251,7 @@ def _logistic(order: Order) -> Coefficient:
 def _circular(order: Order, partner: Callable[[Array], Array], sign: int) -> Coefficient:
     """sin' = cos u', cos' = -sin u', the partner's series kept beside."""
     u = order.inputs[0]
-    other = order.memo.setdefault("partner", [partner(u[0])])
+    other = order.memo.setdefault("partner", [partner(order.values[0])])
     v_k = scale(sign, integrate(u, other, order.k))
     other.append(scale(-sign, integrate(u, order.output, order.k)))
     return v_k
@@ -188,17 +273,18 @@ def _extremum(order: Order) -> Coefficient:
     (a, b), k = order.inputs, order.k
     if a[k] is None and b[k] is None:
         return None
-    greater = order.equation.primitive.name == "max"
-    first = a[0] > b[0] if greater else a[0] < b[0]
-    zero = jnp.zeros_like(order.output[0])
+    a_0, b_0 = order.values
+    first = a_0 > b_0 if order.equation.primitive.name == "max" else a_0 < b_0
+    zero = jnp.zeros_like(order.value)
     a_k, b_k = (zero if x is None else x for x in (a[k], b[k]))
-    return jnp.where(first, a_k, jnp.where(a[0] == b[0], 0.5 * (a_k + b_k), b_k))
+    return jnp.where(first, a_k, jnp.where(a_0 == b_0, 0.5 * (a_k + b_k), b_k))
 
 
 @rule("select_n")
 def _select_n(order: Order) -> Coefficient:
-    which, *cases = order.inputs
+    cases = order.inputs[1:]
     if all(case[order.k] is None for case in cases):
         return None
-    top = [jnp.zeros_like(c[0]) if c[order.k] is None else c[order.k] for c in cases]
-    return order.bind(which[0], *top)
+    which, *starts = order.values
+    top = [case[order.k] for case in cases]
+    return order.bind(which, *(jnp.zeros_like(x) if c is None else c for x, c in zip(starts, top)))

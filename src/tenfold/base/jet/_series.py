@@ -1,7 +1,7 @@
 """Truncated power series of arrays, as lists of coefficients with structural zeros."""
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 from jax import Array
@@ -29,10 +29,12 @@ def scale(factor: float, a: Coefficient) -> Coefficient:
     return None if a is None else factor * a
 
 
-def convolve(u: Series, w: Series, k: int, *, start: int = 0, multiply=jnp.multiply) -> Coefficient:
-    """sum_{j=start}^{k} u_j w_{k-j}: coefficient k of the product, for any bilinear `multiply`."""
+def convolve(
+    u: Series, w: Series, k: int, *, multiply: Callable[..., Any] = jnp.multiply
+) -> Coefficient:
+    """sum_{j=0}^{k} u_j w_{k-j}: coefficient k of the product, for any bilinear `multiply`."""
     total = None
-    for j in range(start, k + 1):
+    for j in range(k + 1):
         a, b = u[j], w[k - j]
         if a is not None and b is not None:
             total = add(total, multiply(a, b))

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend import core, source_info_util
 
-from tenfold.base.jet._rules import LINEAR, PIECEWISE_CONSTANT, RULES, Order, linear
-from tenfold.base.jet._series import Coefficient, Series, scale
+from tenfold.base.jet._rules import LINEAR, PIECEWISE_CONSTANT, RULES, Order, linear, values
+from tenfold.base.jet._series import Coefficient, Series, add, scale
 
 _CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
           "remat": "jaxpr", "remat2": "jaxpr", "checkpoint": "jaxpr",
@@ -82,13 +82,14 @@ class Frame:
             if node is not None:
                 self._store(equation, node.push(k, [self._read(v, k) for v in equation.invars]))
             elif k == 0:
-                operands = [self._read(v, 0)[0] for v in equation.invars]
+                operands = values([self._read(v, 0) for v in equation.invars])
                 self._store(equation, _evaluate(equation, operands))
         return [self._read(v, k)[k] for v in self._jaxpr.outvars]
 
     def _read(self, variable: Any, k: int) -> Series:
         if isinstance(variable, core.Literal):
-            value = jnp.asarray(variable.val, variable.aval.dtype)
+            dtype: Any = getattr(variable.aval, "dtype", None)
+            value = jnp.asarray(variable.val, dtype)
             return [value] + [None] * k
         known = self._series[variable][: k + 1]
         return known + [None] * (k + 1 - len(known))
@@ -136,17 +137,14 @@ class Direct(Node):
 
     def push(self, k: int, inputs: list[Series]) -> Sequence[Coefficient]:
         if k == 0:
-            values = _evaluate(self._equation, [u[0] for u in inputs])
-            self._output = [values[0]]
-            return values
+            outputs = _evaluate(self._equation, values(inputs))
+            self._output = [outputs[0]]
+            return outputs
         order = Order(k, self._equation, inputs, self._output, self._memo)
-        if self._rule is None:
-            values = linear(order)
-        else:
-            values = [self._rule(order)]
-        values = [_shaped(c, v) for c, v in zip(values, self._equation.outvars)]
-        self._output.append(values[0])
-        return values
+        found = linear(order) if self._rule is None else [self._rule(order)]
+        shaped = [_shaped(c, v) for c, v in zip(found, self._equation.outvars)]
+        self._output.append(shaped[0])
+        return shaped
 
 
 def _shaped(coefficient: Coefficient, variable: Any) -> Coefficient:
@@ -158,14 +156,13 @@ def _shaped(coefficient: Coefficient, variable: Any) -> Coefficient:
 
 def _constant_power(order: Order) -> Coefficient:
     """v = u^r:  k u_0 v_k = sum_{j=1}^{k} (r j - (k - j)) u_j v_{k-j}. Not analytic at u_0 = 0."""
-    u, (r, *_) = order.inputs
+    u, (u_0, r) = order.inputs[0], order.values
     total = None
     for j in range(1, order.k + 1):
         u_j, v_j = u[j], order.output[order.k - j]
         if u_j is not None and v_j is not None:
-            term = (r * j - (order.k - j)) * (u_j * v_j)
-            total = term if total is None else total + term
-    return None if total is None else total / (order.k * u[0])
+            total = add(total, (r * j - (order.k - j)) * (u_j * v_j))
+    return None if total is None else total / (order.k * u_0)
 
 
 class Call(Node):
@@ -198,16 +195,15 @@ class Derivative(Node):
 
     def push(self, k: int, inputs: list[Series]) -> Sequence[Coefficient]:
         if k == 0:
-            values = _evaluate(self._equation, [u[0] for u in inputs])
-            self._output = [[v] for v in values]
-            return values
+            found = _evaluate(self._equation, values(inputs))
+            self._output = [[v] for v in found]
+            return found
+        self._frame = frame = self._frame or self._differentiate(values(inputs))
         moving = [u for u, varies in zip(inputs, self._varying) if varies]
-        if self._frame is None and all(u[1] is None for u in moving) and k == 1:
-            self._frame = self._differentiate([u[0] for u in inputs])
-        frame = self._frame = self._frame or self._differentiate([u[0] for u in inputs])
         tangents = [scale(k, u[k]) for u in moving]
         if k == 1:  # coefficient 0 of u' must be an array
-            tangents = [jnp.zeros_like(u[0]) if d is None else d for u, d in zip(moving, tangents)]
+            starts = values(moving)
+            tangents = [jnp.zeros_like(x) if d is None else d for x, d in zip(starts, tangents)]
         slopes = iter(frame.push([u[k - 1] for u in inputs] + tangents))
         outputs = [
             scale(1 / k, next(slopes)) if _is_float(v) else None for v in self._equation.outvars
@@ -216,7 +212,7 @@ class Derivative(Node):
             known.append(coefficient)
         return outputs
 
-    def _differentiate(self, values: Sequence[Array]) -> Frame:
+    def _differentiate(self, starts: Sequence[Array]) -> Frame:
         varying, equation = self._varying, self._equation
         floats = [_is_float(v) for v in equation.outvars]
 
@@ -231,9 +227,9 @@ class Derivative(Node):
             _, slopes = jax.jvp(moving, primals, tangents)
             return [s for s, is_float in zip(slopes, floats) if is_float]
 
-        tangents = [jnp.zeros_like(v) for v, m in zip(values, varying) if m]
+        tangents = [jnp.zeros_like(x) for x, m in zip(starts, varying) if m]
         try:
-            closed = jax.make_jaxpr(slope)(list(values), tangents)
+            closed = jax.make_jaxpr(slope)(list(starts), tangents)
         except (NotImplementedError, TypeError) as error:
             raise NotImplementedError(
                 f"Taylor mode: the primitive '{equation.primitive.name}' at "
@@ -242,7 +238,7 @@ class Derivative(Node):
             ) from error
         moves = [m and _is_float(v) for m, v in zip(varying, equation.invars)]
         frame = Frame(closed.jaxpr, closed.consts, moves + [True] * len(tangents))
-        operands = closed.jaxpr.invars[: len(values)]
+        operands = closed.jaxpr.invars[: len(starts)]
         frame.alias(lambda inner: _same(inner, equation, operands), self._output)
         return frame
 

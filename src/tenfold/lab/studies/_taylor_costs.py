@@ -5,7 +5,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from jax import Array
 from tenfold import taylor
 from tenfold.base.jet import Tower
 from tenfold.lab.run import Run
+from tenfold.lab.train import jitted_step, owned
 from tenfold.nets import TimeMLP
 from tenfold.taylor import baselines
 
@@ -131,33 +132,31 @@ def _disagreement(values: dict[str, Any]) -> float:
 def overhead(config: Any, key: Array, run: Run, *, scheme: str = "online"):
     """A training step with R_2, by each quadrature, relative to a step without."""
     del run
-    from tenfold.lab.studies import taylor as study
-
-    batch = study.data(config.data, "train", config.batch)
-    net = study.model(config, key)
-    found = medians(
-        {
-            how: partial(_training_step(config, how, scheme), net, batch, key)
-            for how in ("none", "step", "stage", "mc")
-        }
-    )
+    steps = {
+        how: training_step(config, how, scheme, key) for how in ("none", "step", "stage", "mc")
+    }
+    found = medians(steps)
     ratios = {f"{name}_time_ratio": s / found["none"] for name, s in found.items()}
     return ratios | {f"{name}_seconds": seconds for name, seconds in found.items()}
 
 
-@cache
-def _training_step(config: Any, how: str, scheme: str) -> Callable:
-    """One compiled training step; a slower scheme is also asked for at every stage, for R_5."""
+def training_step(config: Any, how: Any, scheme: str, key: Array) -> Callable[[], Any]:
+    """Takes the next step of a training; a slower scheme is also asked for R_5 at every stage."""
     from tenfold.lab.studies import taylor as study
 
-    order = 0 if how == "none" else 2
-    if scheme != "online" and how == "step":
+    order = 2
+    if how == "none":
+        order, how = 0, "step"
+    elif scheme != "online" and how == "step":
         order, how = 5, "stage"
-    reg = study.Speed(
-        order, jnp.float32(1), coefficients=SCHEMES[scheme], quadrature=how if order else "step"
-    )
-    step = study.GradientStep(
-        study.Objective(reg, config.solver_steps), study.optimiser(1e-3, config.steps)
-    )
-    update = study.eqx.filter_jit(step)
-    return lambda net, batch, key: update(step.init(net), batch, key)
+    reg = study.Speed(order, jnp.float32(1), coefficients=SCHEMES[scheme], quadrature=how)
+    advance = study.gradient_step(config, reg)
+    state = jax.tree.map(owned, advance.init(study.model(config, key)))
+    first_bad, batch = jnp.int32(-1), study.data(config.data, "train", config.batch)
+
+    def step() -> Any:
+        nonlocal state, first_bad
+        state, first_bad, _ = jitted_step((advance, batch), state, first_bad, jnp.int32(0), key)
+        return state
+
+    return step

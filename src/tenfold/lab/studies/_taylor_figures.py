@@ -8,6 +8,7 @@ import numpy as np
 from tenfold.lab.figures import GREY, PALETTE, new
 from tenfold.lab.results import Results
 from tenfold.lab.studies import _taylor_toy as toy_map
+from tenfold.lab.study import Figure
 
 Drawn = tuple[Any, Mapping[str, Any]] | None
 REGULARISED = ["R_1", "R_2", "R_3", "R_4", "R_5", "RNODE"]
@@ -22,21 +23,23 @@ def trade_off(results: Results) -> Drawn:
     for i, arm in enumerate(a for a in ["none", *REGULARISED] if results.values(a, "nfe_1e-8")):
         nfe = [float(results.mean(arm, "nfe_1e-8"))]
         loss = [float(results.mean(arm, "cross_entropy"))]
-        if results.values(f"sweep-{arm}", "nfe_1e-8"):
-            nfe += list(results.mean(f"sweep-{arm}", "nfe_1e-8"))
-            loss += list(results.mean(f"sweep-{arm}", "cross_entropy"))
+        if results.values(arm, "sweep_nfe_1e-8"):
+            nfe += list(results.mean(arm, "sweep_nfe_1e-8"))
+            loss += list(results.mean(arm, "sweep_cross_entropy"))
         order = np.argsort(nfe)
         nfe, loss = [nfe[j] for j in order], [loss[j] for j in order]
         colour = GREY if arm == "none" else PALETTE[(i - 1) % len(PALETTE)]
         axes.plot(nfe, loss, marker="o", markersize=4, color=colour, label=arm)
         numbers |= {f"{arm} evaluations": nfe, f"{arm} loss": loss}
-    axes.set(xscale="log", xlabel="evaluations an image (Dopri5, 1e-8)", ylabel="test cross-entropy")
+    axes.set(
+        xscale="log", xlabel="evaluations an image (Dopri5, 1e-8)", ylabel="test cross-entropy"
+    )
     axes.legend(ncols=2)
     return (figure, numbers) if numbers else None
 
 
 def matrix(results: Results) -> Drawn:
-    """K x solver, as ratios to no regulariser, an image at a time and jointly, at both tolerances."""
+    """K x solver, relative to no regulariser: by image and jointly, at both tolerances."""
     arms = [a for a in REGULARISED if results.values(a, "each_heun_1e-6")]
     if not arms or not results.values("none", "each_heun_1e-6"):
         return None
@@ -68,7 +71,9 @@ def toy(results: Results) -> Drawn:
     figure = new(3.0, 2.8, ncols=2, sharey=True)
     numbers: dict[str, list[float]] = {"t": list(toy_map.TIMES)}
     for axes, arm in zip(figure.axes, ("toy-none", "toy-R_3")):
-        curves = np.reshape(next(iter(results.values(arm, "paths").values())), (len(toy_map.STARTS), -1))
+        curves = np.reshape(
+            next(iter(results.values(arm, "paths").values())), (len(toy_map.STARTS), -1)
+        )
         for start, curve in zip(toy_map.STARTS, curves):
             axes.plot(toy_map.TIMES, curve, color=PALETTE[0], linestyle="-", linewidth=1)
             numbers[f"{arm} from {start:g}"] = list(curve)
@@ -92,3 +97,16 @@ def cost(results: Results) -> Drawn:
         axes.bar(names, values, color=PALETTE[: len(names)])
         axes.set_title(title)
     return figure, {"scheme": names, "dense products": dense, "milliseconds": milliseconds}
+
+
+FIGURES = (
+    Figure(
+        "trade-off",
+        "Evaluations an image against test loss. Each curve is one K at three weights; the middle "
+        "point is a mean over seeds, the outer ones (a tenth and ten times the weight) one seed.",
+        trade_off,
+    ),
+    Figure("matrix", "Evaluations of each solver, relative to training without R_K.", matrix),
+    Figure("toy", "Learnt trajectories that map z to z + z^3, without and with R_3.", toy),
+    Figure("cost", "The gradient of the K-th coefficient: dense products and time.", cost),
+)
