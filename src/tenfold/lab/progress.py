@@ -2,11 +2,12 @@
 
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 
 
+@runtime_checkable
 class Progress(Protocol):
     def open(self, path: Path, units: int, todo: int) -> None: ...
     def show(self, event: dict[str, Any]) -> None: ...
