@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,9 +21,14 @@ def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def _is_stored(leaf: Any) -> bool:
+    """Arrays, or their shapes; empty ones hold nothing, and Orbax refuses them."""
+    return (eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)) and leaf.size > 0
+
+
 def _raw(tree: PyTree) -> dict[str, Any]:
     """The array leaves by number; PRNG keys as their raw words. (Orbax knows no eqx.Module.)"""
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if eqx.is_array(leaf)]
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if _is_stored(leaf)]
     return {f"{i:05d}": jax.random.key_data(x) if _is_key(x) else x for i, x in enumerate(leaves)}
 
 
@@ -40,11 +45,12 @@ def _filled(like: PyTree, raw: dict[str, Any]) -> PyTree:
     values = iter(raw[name] for name in sorted(raw))
 
     def fill(leaf: Any) -> Any:
-        if not isinstance(leaf, jax.ShapeDtypeStruct) and not eqx.is_array(leaf):
-            return leaf
+        if not _is_stored(leaf):
+            empty = isinstance(leaf, jax.ShapeDtypeStruct)
+            return jnp.zeros(leaf.shape, leaf.dtype) if empty else leaf
         value = next(values)
         if _is_key(leaf):
-            return jax.random.wrap_key_data(value, impl=jax.random.key_impl(cast(Any, leaf)))
+            return jax.random.wrap_key_data(value, dtype=leaf.dtype)
         return value
 
     return jax.tree.map(fill, like)
@@ -60,7 +66,11 @@ class Checkpoints:
     def __init__(self, folder: Path, *, keep: int = 2):
         self.folder = folder
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, enable_async_checkpointing=True, create=True
+            max_to_keep=keep,
+            enable_async_checkpointing=True,
+            # In the background, a folder that can't be made holds up the process for 20 minutes.
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+            create=True,
         )
         try:
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
@@ -77,7 +87,7 @@ class Checkpoints:
         """
         raw = {name: _raw(tree) for name, tree in items.items()}
         digests = {name: _digest(leaves) for name, leaves in raw.items()}
-        arguments = {name: ocp.args.StandardSave(leaves) for name, leaves in raw.items()}
+        arguments = {name: ocp.args.StandardSave(leaves) for name, leaves in raw.items() if leaves}
         try:
             self._manager.save(
                 step,
@@ -100,7 +110,7 @@ class Checkpoints:
             name: jax.tree.map(ocp.utils.to_shape_dtype_struct, _shapes(tree))
             for name, tree in like.items()
         }
-        arguments = {name: ocp.args.StandardRestore(shape) for name, shape in shapes.items()}
+        arguments = {name: ocp.args.StandardRestore(shape) for name, shape in shapes.items() if shape}
         try:
             found = self._manager.restore(
                 step, args=ocp.args.Composite(digests=ocp.args.JsonRestore(), **arguments)
@@ -109,10 +119,11 @@ class Checkpoints:
             raise CheckpointError(
                 f"{self.folder / str(step)} can't be read: {_line(error)}"
             ) from error
+        leaves = {name: found.get(name) or {} for name in like}
         for name in like:
-            if _digest(found[name]) != found["digests"][name]:
+            if _digest(leaves[name]) != found["digests"].get(name):
                 raise CheckpointError(f"{self.folder / str(step)} is damaged: its digest differs")
-        return {name: _filled(tree, found[name]) for name, tree in like.items()}
+        return {name: _filled(tree, leaves[name]) for name, tree in like.items()}
 
     def restore_latest(
         self, like: dict[str, PyTree]
@@ -152,8 +163,7 @@ class Checkpoints:
 
 def _shapes(tree: PyTree) -> dict[str, Any]:
     """`_raw` for arrays or for their `ShapeDtypeStruct`s."""
-    is_leaf = lambda x: eqx.is_array(x) or isinstance(x, jax.ShapeDtypeStruct)  # noqa: E731
-    leaves = [leaf for leaf in jax.tree.leaves(tree) if is_leaf(leaf)]
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if _is_stored(leaf)]
 
     def shape(leaf: Any) -> Any:
         return jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf

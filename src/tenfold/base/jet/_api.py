@@ -56,7 +56,7 @@ class Tower:
         return jax.tree.unflatten(self.out_structure, dense)
 
 
-def _scaled(tree: PyTree, factor: float) -> PyTree:
+def _scaled(tree: PyTree, factor: int | float) -> PyTree:
     return jax.tree.map(lambda leaf: factor * leaf, tree)
 
 

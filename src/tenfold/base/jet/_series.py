@@ -25,7 +25,7 @@ def subtract(a: Coefficient, b: Coefficient) -> Coefficient:
     return -b if a is None else a - b
 
 
-def scale(factor: float, a: Coefficient) -> Coefficient:
+def scale(factor: int | float, a: Coefficient) -> Coefficient:
     return None if a is None else factor * a
 
 

@@ -1,0 +1,100 @@
+"""A stranger's package with a study, and the command `tenfold` in this process and in others."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+TINY = Path(__file__).with_name("tiny_study.py")
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A folder with the package `tinylab` as pip would leave it: code and an entry point."""
+    folder = tmp_path / "site"
+    (folder / "tinylab").mkdir(parents=True)
+    shutil.copy(TINY, folder / "tinylab" / "__init__.py")
+    info = folder / "tinylab-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tinylab\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[tenfold.studies]\ntiny = tinylab:STUDY\n")
+    return folder
+
+
+@pytest.fixture
+def tiny(site, monkeypatch):
+    """The study `tiny`, found through its entry point by this process."""
+    monkeypatch.syspath_prepend(str(site))
+    from tenfold.lab import registry
+
+    yield registry.load("tiny")
+    for name in [name for name in sys.modules if name.split(".")[0] == "tinylab"]:
+        del sys.modules[name]
+
+
+@dataclass
+class Said:
+    """How a command ended and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """Standard error, which must be one line and no traceback."""
+        assert self.err.startswith("tenfold: "), self.err
+        assert self.err.count("\n") == 1, self.err
+        return self.err.strip()
+
+
+@pytest.fixture
+def command(capsys, tmp_path, monkeypatch):
+    """`command(*words)` runs `tenfold` in this process, in an empty folder."""
+    from tenfold.lab import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return Said(int(stop.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@dataclass
+class Shell:
+    """Starts `tenfold` in a process of its own, with the site folder on its path."""
+
+    site: Path
+    cwd: Path
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tenfold.lab.cli", *map(str, words)],
+            cwd=self.cwd,
+            env=os.environ | {"PYTHONPATH": str(self.site), "COLUMNS": "200"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *words: str, **environment: str) -> Said:
+        process = self.start(*words, **environment)
+        out, err = process.communicate(timeout=120)
+        assert "Traceback" not in err, err
+        return Said(process.returncode, out, err)
+
+
+@pytest.fixture
+def shell(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+    return Shell(site, tmp_path)
