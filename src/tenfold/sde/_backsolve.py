@@ -1,5 +1,6 @@
 """The paper's adjoint: the state and its adjoint solved backwards (arXiv 2001.01328, section 3)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -10,8 +11,18 @@ from jaxtyping import PyTree
 
 from tenfold.sde._flow import System
 from tenfold.sde._gradients import AbstractGradient
-from tenfold.sde._march import Problem, Saved, chunk_of, in_chunks, march
+from tenfold.sde._march import (
+    AtEnds,
+    Problem,
+    Saved,
+    at_ends,
+    chunk_of,
+    in_chunks,
+    march,
+    over_segments,
+)
 from tenfold.sde._noise import Increment
+from tenfold.sde._sde import Calculus
 from tenfold.sde._split import Trained, added, solver_with_gradient, trained_fields, zeros_like
 
 
@@ -31,7 +42,11 @@ class Backsolve(AbstractGradient):
     """
 
     def check(self, problem: Problem) -> None:
-        del problem
+        if problem.terms_like().m is not None:
+            raise ValueError(
+                "Backsolve: the path cost has an Ito integral (`Rates.dw`), which a change of sign "
+                "doesn't reverse; use Exact() or Checkpoint()"
+            )
 
     def __call__(self, problem: Problem) -> Saved:
         def forward(problem: Problem) -> tuple[Saved, Array]:
@@ -47,59 +62,81 @@ State = tuple[Array, Array, PyTree, PyTree]
 
 def _backward(problem: Problem, zs: Array, cotangents: Saved) -> Trained:
     ct_zs, ct_cost = cotangents
-    stratonovich = System(problem.system.sde, problem.system.path_cost, "stratonovich")
-    problem = eqx.tree_at(lambda p: p.system, problem, stratonovich)
-    count, length = problem.segments()
+    kind, (count, length) = problem.system.kind, problem.segments()
+    problem = in_stratonovich(problem)
     fields, evaluate = trained_fields(problem)
 
     def segment(state: Any, first: Any, context: PyTree) -> Any:
-        trained, fixed = eqx.partition(context, eqx.is_inexact_array)
-
-        def moved(fields: PyTree, trained: PyTree, z: Array, t: Any, h: Any, w: Array) -> Saved:
-            v = evaluate(fields, eqx.combine(trained, fixed), t, z)
-            return stratonovich.move(v, h, w), None if v.k is None else v.k * h
-
-        body = _heun(problem, moved, fields, trained, zs, ct_zs, ct_cost)
+        stage, trained = adjoint_stage(problem, evaluate, fields, context, ct_cost)
+        body = _step(problem, stage)
         start = (*state, zeros_like(trained))
         z, a, gradient, of_context = in_chunks(
-            body, start, problem.noise, first, length, chunk_of(problem), reverse=True
+            body,
+            start,
+            problem.noise,
+            first,
+            length,
+            chunk_of(problem),
+            reverse=True,
+            extra=lambda i: at_ends(i, problem.grid, zs, ct_zs),
         )
         return (z, a, gradient), of_context
 
     state = (zs[-1], jnp.zeros_like(zs[-1]), zeros_like(fields))
-    if problem.context is None:
-        state, of_context = segment(state, jnp.int32(0), None)
-    else:
-        firsts = jnp.arange(count, dtype=jnp.int32) * length
-        state, of_context = jax.lax.scan(
-            lambda s, x: segment(s, *x), state, (firsts, problem.context), reverse=True
-        )
+    state, of_context = over_segments(problem, segment, state, reverse=True)
     _, a, (of_system, of_args) = state
-    return of_system, of_args, of_context, a + ct_zs[0]
+    return in_calculus(of_system, kind), of_args, of_context, a + ct_zs[0]
 
 
-def _heun(problem, moved, fields, trained, zs, ct_zs, ct_cost):
-    grid, substeps = problem.grid, problem.grid.substeps
+def in_stratonovich(problem: Problem) -> Problem:
+    system = in_calculus(problem.system, "stratonovich")
+    return eqx.tree_at(lambda p: p.system, problem, system)
+
+
+def in_calculus(system: System, kind: Calculus) -> System:
+    """The same equation (or its gradient) as a scheme of another calculus sees it."""
+    return System(system.sde, system.path_cost, kind)
+
+
+def adjoint_stage(
+    problem: Problem, evaluate: Callable, fields: PyTree, context: PyTree, ct_cost: Array | None
+) -> tuple[Callable, PyTree]:
+    """`stage(z, a, t, h, w)`: f h + g w, and what its vjp pulls from a: gradients of the fields,
+    of this context, and of z. Beside it, what of the context is trained."""
+    trained, fixed = eqx.partition(context, eqx.is_inexact_array)
 
     def stage(z: Array, a: Array, t: Any, h: Any, w: Array):
-        (step, _), pull = jax.vjp(lambda *p: moved(*p, t, h, w), fields, trained, z)
+        def moved(fields: PyTree, trained: PyTree, z: Array) -> Saved:
+            v = evaluate(fields, eqx.combine(trained, fixed), t, z)
+            return problem.system.move(v, h, w), None if v.k is None else v.k * h
+
+        (step, _), pull = jax.vjp(moved, fields, trained, z)
         return step, pull((a, ct_cost))
 
-    def body(state: State, x: tuple[Array, Increment]) -> State:
-        z, a, gradient, of_context = state
-        i, dw = x
-        t0, t1, k = grid.times[i], grid.times[i + 1], (i + 1) // substeps
-        saved = (i + 1) % substeps == 0
-        z = jnp.where(saved, zs[k], z)
-        a = a + jnp.where(saved, ct_zs[k], 0)
-        first, (p1, c1, a1) = stage(z, a, t1, t1 - t0, dw.w)
-        second, (p2, c2, a2) = stage(z - first, a + a1, t0, t1 - t0, dw.w)
-        halved = jax.tree.map(lambda x, y: 0.5 * (x + y), (p1, c1, a1), (p2, c2, a2))
-        return (
-            z - 0.5 * (first + second),
-            a + halved[2],
-            added(gradient, halved[0]),
-            added(of_context, halved[1]),
-        )
+    return stage, trained
+
+
+def adjoint_step(stage: Callable, state: State, t0: Any, t1: Any, w: Array) -> State:
+    """One step of Heun's scheme from t1 back to t0."""
+    z, a, gradient, of_context = state
+    first, (p1, c1, a1) = stage(z, a, t1, t1 - t0, w)
+    second, (p2, c2, a2) = stage(z - first, a + a1, t0, t1 - t0, w)
+    halved = jax.tree.map(lambda x, y: 0.5 * (x + y), (p1, c1, a1), (p2, c2, a2))
+    return (
+        z - 0.5 * (first + second),
+        a + halved[2],
+        added(gradient, halved[0]),
+        added(of_context, halved[1]),
+    )
+
+
+def _step(problem: Problem, stage: Callable) -> Callable:
+    times = problem.grid.times
+
+    def body(state: State, x: tuple[Array, Increment, AtEnds]) -> State:
+        i, dw, (saved, z, arriving) = x
+        z = jnp.where(saved, z, state[0])
+        state = (z, state[1] + arriving, *state[2:])
+        return adjoint_step(stage, state, times[i], times[i + 1], dw.w)
 
     return body

@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 
 from tenfold.sde._flow import System, Terms
 from tenfold.sde._gradients import AbstractGradient
-from tenfold.sde._march import Problem, Saved, chunk_of, in_chunks, march
+from tenfold.sde._march import Problem, Saved, at_ends, chunk_of, in_chunks, march, over_segments
 from tenfold.sde._methods import ReversibleHeun
 from tenfold.sde._noise import Increment
 from tenfold.sde._split import (
@@ -46,7 +46,7 @@ class Exact(AbstractGradient):
                 "use Checkpoint() for an exact gradient of any scheme"
             )
         length = problem.segments()[1]
-        if self.anchor_every is not None and not 1 <= self.anchor_every:
+        if self.anchor_every is not None and self.anchor_every < 1:
             raise ValueError(f"Exact: `anchor_every` must be at least 1, got {self.anchor_every}")
         if self.anchor_every is not None and length % self.anchor_every:
             raise ValueError(
@@ -87,7 +87,7 @@ def _backward(
     problem: Problem, residuals: Any, cotangents: Saved, anchor_every: int | None
 ) -> Trained:
     (z, y, anchors), (ct_zs, ct_cost) = residuals, cotangents
-    count, length = problem.segments()
+    length = problem.segments()[1]
     fields, evaluate = trained_fields(problem)
 
     def segment(state: Any, first: Any, context: PyTree) -> Any:
@@ -97,20 +97,22 @@ def _backward(
         def at(fields: PyTree, trained: PyTree, t: Any, y: Array) -> Terms:
             return evaluate(fields, eqx.combine(trained, fixed), t, y)
 
-        step = _Undo(problem, at, fields, trained, ct_zs, ct_cost, anchors, anchor_every)
-        node = step.first(z, y, a_z, a_y, gradient)
-        node = in_chunks(step, node, problem.noise, first, length, chunk_of(problem), reverse=True)
+        step = _Undo(problem, at, fields, trained, ct_cost)
+        node = in_chunks(
+            step,
+            step.first(z, y, a_z, a_y, gradient),
+            problem.noise,
+            first,
+            length,
+            chunk_of(problem),
+            reverse=True,
+            extra=lambda i: (_arriving(i, problem, ct_zs), anchors_at(i, anchors, anchor_every)),
+        )
         z, y, a_z, a_y, node = step.last(node, problem.grid.times[first])
         return (z, y, a_z, a_y, node.fields), node.context
 
     state = (z, y, jnp.zeros_like(z), jnp.zeros_like(z), zeros_like(fields))
-    if problem.context is None:
-        state, of_context = segment(state, jnp.int32(0), None)
-    else:
-        firsts = jnp.arange(count, dtype=jnp.int32) * length
-        state, of_context = jax.lax.scan(
-            lambda s, x: segment(s, *x), state, (firsts, problem.context), reverse=True
-        )
+    state, of_context = over_segments(problem, segment, state, reverse=True)
     _, _, a_z, a_y, (of_system, of_args) = state
     return of_system, of_args, of_context, a_z + a_y + ct_zs[0]  # y began as z
 
@@ -122,10 +124,7 @@ class _Undo(NamedTuple):
     at: Any
     fields: PyTree
     trained: PyTree
-    ct_zs: Array
     ct_cost: Array | None
-    anchors: tuple[Array, Array] | None
-    anchor_every: int | None
 
     @property
     def system(self) -> System:
@@ -149,22 +148,25 @@ class _Undo(NamedTuple):
         )
         return v, node, node.a_y + a_y
 
-    def __call__(self, node: Node, x: tuple[Array, Increment]) -> Node:
-        i, dw = x
+    def __call__(self, node: Node, x: tuple[Array, Increment, Any]) -> Node:
+        i, dw, (arriving, anchor) = x
         grid, system, w = self.problem.grid, self.system, dw.w
-        h, y = grid.times[i + 1] - grid.times[i], self._anchored(1, node.y, i + 1)
-        a_z = node.a_z + self._arriving(i + 1)
+        h, y = grid.times[i + 1] - grid.times[i], anchored(anchor, 1, node.y)
+        a_z = node.a_z + arriving
         cost = None if self.ct_cost is None else 0.5 * self.ct_cost
-        left = system.move_transpose(0.5 * a_z, h, w, cost)
+        m = node.a_v.m
+        left = system.move_transpose(0.5 * a_z, h, w, cost, None if m is None else 0 * m)
         v, node, a_y = self._pulled(node, grid.times[i + 1], y, added(node.a_v, left))
-        z = self._anchored(0, node.z - 0.5 * system.move(v, node.h, node.w), i + 1)
+        z = anchored(anchor, 0, node.z - 0.5 * system.move(v, node.h, node.w))
         step = system.move(v, h, w)
+        if m is not None and self.ct_cost is not None:
+            m = system.growth_transpose(self.ct_cost, w)  # the left end's alone
         return node._replace(
             z=z - 0.5 * step,
             y=2 * z - y - step,
             a_z=a_z + 2 * a_y,
             a_y=-a_y,
-            a_v=system.move_transpose(0.5 * a_z + a_y, h, w, cost),
+            a_v=system.move_transpose(0.5 * a_z + a_y, h, w, cost, m),
             h=h,
             w=w,
         )
@@ -174,16 +176,22 @@ class _Undo(NamedTuple):
         v, node, a_y = self._pulled(node, t, node.y, node.a_v)
         return node.z - 0.5 * self.system.move(v, node.h, node.w), node.y, node.a_z, a_y, node
 
-    def _arriving(self, j: Array) -> Array:
-        """The cotangent of what was saved at node j, if it was."""
-        ct = self.ct_zs[j // self.problem.grid.substeps]
-        if self.problem.grid.substeps == 1:
-            return ct
-        return jnp.where(j % self.problem.grid.substeps == 0, ct, jnp.zeros_like(ct))
 
-    def _anchored(self, which: int, rebuilt: Array, j: Array) -> Array:
-        """z (0) or y (1) at node j: as it was kept, where it was."""
-        if self.anchors is None or self.anchor_every is None:
-            return rebuilt
-        kept = self.anchors[which][j // self.anchor_every]
-        return jnp.where(j % self.anchor_every == 0, kept, rebuilt)
+def _arriving(i: Array, problem: Problem, ct_zs: Array) -> Array:
+    return at_ends(i, problem.grid, ct_zs, ct_zs).arriving
+
+
+Anchor = tuple[Array, Array, Array] | None
+"""Whether z and y were kept at a node, and what they were there."""
+
+
+def anchors_at(i: Array, anchors: tuple[Array, Array] | None, every: int | None) -> Anchor:
+    """For a vector of steps at once, at their right ends."""
+    if anchors is None or every is None:
+        return None
+    return (i + 1) % every == 0, anchors[0][(i + 1) // every], anchors[1][(i + 1) // every]
+
+
+def anchored(anchor: Anchor, which: int, rebuilt: Array) -> Array:
+    """z (0) or y (1), as it was kept, where it was."""
+    return rebuilt if anchor is None else jnp.where(anchor[0], anchor[1 + which], rebuilt)

@@ -15,9 +15,23 @@ from tenfold.sde._sde import (
     product_transpose,
 )
 
-PathCost = Callable[[Any, Array, Array, Array, Any], Array]
-"""`(t, z, drift, diffusion, args) -> rate` of shape z.shape[:-1]; the drift and the diffusion are
-those of the equation as its user wrote it, so that no field is evaluated twice."""
+
+class Rates(eqx.Module):
+    """What a path cost may return beside a plain rate: the integrals of k dt and of m . dW.
+
+    The second is an Ito integral, taken at the left end of each step whatever the scheme, so that
+    its mean is 0 on the grid too.
+    """
+
+    dt: Array
+    """k, of shape z.shape[:-1]."""
+    dw: Array
+    """m, of the Brownian motion's shape."""
+
+
+PathCost = Callable[[Any, Array, Array, Array, Any], Array | Rates]
+"""`(t, z, drift, diffusion, args) -> rate` of shape z.shape[:-1], or `Rates`; the drift and the
+diffusion are those of the equation as its user wrote it, so that no field is evaluated twice."""
 
 
 class Terms(eqx.Module):
@@ -29,6 +43,8 @@ class Terms(eqx.Module):
     """Diffusion."""
     k: Array | None
     """Rate of the cost; None without one."""
+    m: Array | None = None
+    """Integrand of the cost's Ito integral; None without one."""
 
 
 class System(eqx.Module):
@@ -53,16 +69,31 @@ class System(eqx.Module):
         k = None if self.path_cost is None else self.path_cost(t, z, f, g, args)
         if other and c is not None:
             f = f + (-0.5 if self.kind == "stratonovich" else 0.5) * c
+        if isinstance(k, Rates):
+            return Terms(f, g, k.dt, k.dw), c
         return Terms(f, g, k), c
 
     def move(self, v: Terms, h: Any, w: Array) -> Array:
         """f h + g w."""
         return v.f * h + product(self.sde.noise, v.g, w)
 
-    def move_transpose(self, a: Array, h: Any, w: Array, cost: Array | None) -> Terms:
-        """Cotangents of the terms, from `a` of f h + g w and `cost` of k h."""
+    def growth(self, left: Terms, k: Array | None, h: Any, w: Array) -> Array | None:
+        """What the cost grows by: k h + m w, with m at the left end of the step."""
+        if k is None or left.m is None:
+            return None if k is None else k * h
+        along = left.m * w
+        return k * h + (along if self.sde.noise == "scalar" else jnp.sum(along, axis=-1))
+
+    def move_transpose(
+        self, a: Array, h: Any, w: Array, cost: Array | None, m: Array | None = None
+    ) -> Terms:
+        """Cotangents of the terms, from `a` of f h + g w and `cost` of k h; `m` is m's."""
         g = product_transpose(self.sde.noise, a, w)
-        return Terms(a * h, g, None if cost is None else cost * h)
+        return Terms(a * h, g, None if cost is None else cost * h, m)
+
+    def growth_transpose(self, cost: Array, w: Array) -> Array:
+        """The cotangent of m in `growth`."""
+        return cost * w if self.sde.noise == "scalar" else cost[..., None] * w
 
 
 def rate(v: Terms, h: Any) -> Array | None:

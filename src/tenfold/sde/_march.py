@@ -1,7 +1,7 @@
 """The forward loop, shared by every gradient: steps in chunks, noise drawn a chunk at a time."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -31,6 +31,12 @@ class Problem(eqx.Module):
         """What the fields are called with: (args, context of the interval) where there is one."""
         return self.args if self.context is None else (self.args, context)
 
+    def terms_like(self) -> Any:
+        """Shapes of the terms at the start. The first of `context` stands for all."""
+        first = jax.tree.map(lambda leaf: leaf[0], self.context)
+        args, t = self.args_of(first), self.grid.times[0]
+        return eqx.filter_eval_shape(self.system, t, self.z0, args)
+
     def segments(self) -> tuple[int, int]:
         """How many runs of steps see one context each, and steps in a run."""
         grid = self.grid
@@ -46,7 +52,7 @@ def chunk_of(problem: Problem) -> int:
 
 
 def in_chunks(
-    body: Callable[[Any, tuple[Array, Increment]], Any],
+    body: Callable[[Any, tuple[Array, Increment, Any]], Any],
     carry: Any,
     noise: AbstractBlocks,
     first: Any,
@@ -55,14 +61,17 @@ def in_chunks(
     *,
     reverse: bool = False,
     wrap: Callable = lambda f: f,
+    extra: Callable[[Array], Any] = lambda i: None,
 ) -> Any:
-    """`carry = body(carry, (i, increment i))` for i = first .. first + n - 1 (or back).
+    """`carry = body(carry, (i, increment i, extra(i)))` for i = first .. first + n - 1 (or back).
 
-    Two nested scans: the outer one draws the noise of a chunk at once.
+    Two nested scans: the outer one draws the noise of a chunk at once, and `extra`, which is
+    given the steps of a chunk as a vector.
     """
 
     def run(carry: Any, start: Any, size: int) -> Any:
-        steps = (start + jnp.arange(size), noise(start, size))
+        i = start + jnp.arange(size, dtype=jnp.int32)
+        steps = (i, noise(start, size), extra(i))
         return jax.lax.scan(lambda c, x: (body(c, x), None), carry, steps, reverse=reverse)[0]
 
     whole, rest = divmod(n, chunk)
@@ -71,12 +80,30 @@ def in_chunks(
         def one(c: Any, k: Array):
             return wrap(lambda c: run(c, first + k * chunk, chunk))(c), None
 
-        return jax.lax.scan(one, carry, jnp.arange(whole), reverse=reverse)[0]
+        return jax.lax.scan(one, carry, jnp.arange(whole, dtype=jnp.int32), reverse=reverse)[0]
 
     def remainder(carry: Any) -> Any:
         return wrap(lambda c: run(c, first + whole * chunk, rest))(carry) if rest else carry
 
     return chunks(remainder(carry)) if reverse else remainder(chunks(carry))
+
+
+class AtEnds(NamedTuple):
+    """What a way back needs at the right end of each step: was it one of `ts`, and if so what."""
+
+    saved: Array
+    z: Array
+    """The state that was saved there."""
+    arriving: Array
+    """Its cotangent; 0 where nothing was saved."""
+
+
+def at_ends(i: Array, grid: Grid, zs: Array, ct_zs: Array) -> AtEnds:
+    """For a vector of steps at once: a lookup and a choice in each step cost more than an add."""
+    k, rest = (i + 1) // grid.substeps, (i + 1) % grid.substeps
+    saved = rest == 0
+    wide = saved.reshape((-1,) + (1,) * (zs.ndim - 1))
+    return AtEnds(saved, zs[k], jnp.where(wide, ct_zs[k], 0))
 
 
 class Progress(eqx.Module):
@@ -99,10 +126,10 @@ def march(
 ) -> tuple[Progress, Any]:
     """Solves forward: all that was reached, and what the scheme keeps at the end."""
     system, method = problem.system, problem.method
-    count, length = problem.segments()
+    length = problem.segments()[1]
     chunk = chunk_of(problem) if chunk is None else min(chunk, length)
 
-    def segment(state: Any, first: Any, context: PyTree) -> Any:
+    def segment(state: Any, first: Any, context: PyTree) -> tuple[Any, None]:
         progress, kept = state
         args = problem.args_of(context)
         carried = method.enter(system, problem.grid.times[first], kept, args)
@@ -115,17 +142,26 @@ def march(
             chunk,
             wrap=wrap,
         )
-        return progress, method.leave(carried)
+        return (progress, method.leave(carried)), None
 
     z = problem.z0
     zs, anchors = _slots(z, problem.grid.intervals), None
     if anchor_every is not None:
         anchors = (_slots(z, problem.grid.n // anchor_every),) * 2
     state = (Progress(z, zero_cost(system, z), zs, anchors), method.start(z))
+    return over_segments(problem, segment, state)[0]
+
+
+def over_segments(
+    problem: Problem, segment: Callable, state: Any, *, reverse: bool = False
+) -> tuple[Any, Any]:
+    """`state, out = segment(state, first step, context)` for every run of steps that shares a
+    context; stacks what comes out, where there are several."""
     if problem.context is None:
         return segment(state, jnp.int32(0), None)
-    firsts = jnp.arange(count, dtype=jnp.int32) * length
-    return jax.lax.scan(lambda s, x: (segment(s, *x), None), state, (firsts, problem.context))[0]
+    count, length = problem.segments()
+    x = jnp.arange(count, dtype=jnp.int32) * length, problem.context
+    return jax.lax.scan(lambda s, x: segment(s, *x), state, x, reverse=reverse)
 
 
 def _slots(z: Array, count: int) -> Array:
@@ -136,9 +172,9 @@ def _slots(z: Array, count: int) -> Array:
 def _step(problem: Problem, args: PyTree, anchor_every: int | None) -> Callable:
     grid, t, method = problem.grid, problem.grid.times, problem.method
 
-    def body(state: Any, x: tuple[Array, Increment]) -> Any:
+    def body(state: Any, x: tuple[Array, Increment, None]) -> Any:
         progress, carried = state
-        i, dw = x
+        i, dw, _ = x
         z, grown, carried = method.step(
             problem.system, t[i], t[i + 1] - t[i], dw, progress.z, carried, args
         )

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 from jax import Array
 
-from tenfold.sde._flow import System, Terms, rate
+from tenfold.sde._flow import System
 from tenfold.sde._noise import Increment
 from tenfold.sde._sde import SDE, Calculus, product
 
@@ -71,7 +71,7 @@ class EulerMaruyama(AbstractStateless):
     def step(self, system, t, h, dw, z, carried, args):
         del carried
         v = system(t, z, args)
-        return z + system.move(v, h, dw.w), rate(v, h), None
+        return z + system.move(v, h, dw.w), system.growth(v, v.k, h, dw.w), None
 
 
 class Milstein(AbstractStateless):
@@ -91,11 +91,11 @@ class Milstein(AbstractStateless):
         noise, w = system.sde.noise, dw.w
         if noise == "additive":
             v = system(t, z, args)
-            return z + system.move(v, h, w), rate(v, h), None
+            return z + system.move(v, h, w), system.growth(v, v.k, h, dw.w), None
         v, c = system.evaluated(t, z, args, correct=True)
         square = w * w - h if system.kind == "ito" else w * w
         bend = 0.5 * c * (square if noise == "diagonal" else square[..., None])
-        return z + system.move(v, h, w) + bend, rate(v, h), None
+        return z + system.move(v, h, w) + bend, system.growth(v, v.k, h, dw.w), None
 
 
 class Heun(AbstractStateless):
@@ -114,7 +114,8 @@ class Heun(AbstractStateless):
         v0 = system(t, z, args)
         first = system.move(v0, h, dw.w)
         v1 = system(t + h, z + first, args)
-        return z + 0.5 * (first + system.move(v1, h, dw.w)), rate(_mean(v0, v1), h), None
+        z = z + 0.5 * (first + system.move(v1, h, dw.w))
+        return z, system.growth(v0, _mean(v0.k, v1.k), h, dw.w), None
 
 
 class Midpoint(AbstractStateless):
@@ -129,9 +130,9 @@ class Midpoint(AbstractStateless):
 
     def step(self, system, t, h, dw, z, carried, args):
         del carried
-        half = 0.5 * system.move(system(t, z, args), h, dw.w)
-        v = system(t + 0.5 * h, z + half, args)
-        return z + system.move(v, h, dw.w), rate(v, h), None
+        v0 = system(t, z, args)
+        v = system(t + 0.5 * h, z + 0.5 * system.move(v0, h, dw.w), args)
+        return z + system.move(v, h, dw.w), system.growth(v0, v.k, h, dw.w), None
 
 
 class EulerHeun(AbstractStateless):
@@ -149,7 +150,7 @@ class EulerHeun(AbstractStateless):
         noise, v = system.sde.noise, system(t, z, args)
         first = product(noise, v.g, dw.w)
         second = product(noise, system.sde.diffusion(t + h, z + first, args), dw.w)
-        return z + v.f * h + 0.5 * (first + second), rate(v, h), None
+        return z + v.f * h + 0.5 * (first + second), system.growth(v, v.k, h, dw.w), None
 
 
 class ReversibleHeun(AbstractMethod):
@@ -181,12 +182,18 @@ class ReversibleHeun(AbstractMethod):
         y1 = 2 * z - y + first
         v1 = system(t + h, y1, args)
         z1 = z + 0.5 * (first + system.move(v1, h, dw.w))
-        return z1, rate(_mean(v, v1), h), (y1, v1)
+        return z1, system.growth(v, _mean(v.k, v1.k), h, dw.w), (y1, v1)
+
+    def undo(self, system, t, h, dw, z1, y1, args):
+        """z and y at t from those at t + h. Two evaluations; `Exact` shares them with its vjps."""
+        last = system.move(system(t + h, y1, args), h, dw.w)
+        y = 2 * z1 - y1 - last
+        first = system.move(system(t, y, args), h, dw.w)
+        return z1 - 0.5 * last - 0.5 * first, y
 
 
-def _mean(a: Terms, b: Terms) -> Terms:
-    """The average of two rates of cost (drift and diffusion are the first's)."""
-    return Terms(a.f, a.g, None if a.k is None or b.k is None else 0.5 * (a.k + b.k))
+def _mean(a: Array | None, b: Array | None) -> Array | None:
+    return None if a is None or b is None else 0.5 * (a + b)
 
 
 def check_fits(method: AbstractMethod, sde: SDE) -> None:

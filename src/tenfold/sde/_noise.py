@@ -24,16 +24,31 @@ class Increment(eqx.Module):
     """The integral of W(t) - W(t0) from t0 to t1, where it was asked for."""
 
 
+def settled(x: Array) -> Array:
+    """x without its last bit: the same bits wherever it is computed.
+
+    A compiler may contract a product with the sum that it goes into, or merge two factors, and it
+    does so in one program and not in another. An integer operation between them forbids that.
+    """
+    bits = jnp.dtype(f"uint{8 * x.dtype.itemsize}")
+    whole = jax.lax.bitcast_convert_type(x, bits)
+    return jax.lax.bitcast_convert_type(whole & bits.type(np.iinfo(bits).max - 1), x.dtype)
+
+
+def normals(key: Key, shape: tuple[int, ...], dtype: Any) -> Array:
+    return settled(jax.random.normal(key, shape, dtype))
+
+
 class AbstractBlocks(eqx.Module):
     """A noise on one grid: the increments of any run of steps at once, in any order."""
 
     preferred: eqx.AbstractVar[int]
-    """How many steps are drawn most cheaply together. Runs start at a multiple of their length,
-    which is at most this."""
+    """How many steps are drawn most cheaply together."""
 
     @abc.abstractmethod
     def __call__(self, first: Any, size: int) -> Increment:
-        """Steps first, ..., first + size - 1, stacked along a new leading axis."""
+        """Steps first, ..., first + size - 1, stacked along a new leading axis. A run whose size
+        is a power of two must start at a multiple of it; another may start anywhere."""
 
 
 class AbstractNoise(dfx.AbstractBrownianPath):
@@ -53,14 +68,38 @@ class AbstractNoise(dfx.AbstractBrownianPath):
         """
 
 
+def interval(name: str, t0: Any, t1: Any, dtype: Any) -> tuple[Array, Array]:
+    """Both ends as arrays. **Raises:** `ValueError` unless t0 < t1, as far as can be seen."""
+    start, end = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
+    first, last = concrete(start), concrete(end)
+    if first is not None and last is not None and not np.all(first < last):
+        raise ValueError(f"{name}: `t0` must be before `t1`, got {first} and {last}")
+    return start, end
+
+
+def agreement(a: Array, b: Array) -> Array | None:
+    """Whether two grids of one length are one, to be known when the program runs; None where it
+    is known already."""
+    if concrete(a) is not None and concrete(b) is not None:
+        return None
+    return jnp.all(jnp.abs(a - b) <= 1e-3 * jnp.min(jnp.diff(b)))
+
+
+def checked(steps: Increment, fine: Array | None) -> Increment:
+    """nan where the noise can't serve what was asked, so that nothing wrong passes for a result."""
+    if fine is None:
+        return steps
+    return jax.tree.map(lambda x: jnp.where(fine, x, jnp.nan), steps)
+
+
 def concatenated(parts: Increment, steps: Array) -> Increment:
     """One increment over consecutive steps, given stacked; `steps` are their lengths."""
     w = jnp.sum(parts.w, axis=0)
     if parts.area is None:
         return Increment(w, None)
     before = jnp.cumsum(parts.w, axis=0) - parts.w
-    lengths = steps.reshape((-1,) + (1,) * (parts.w.ndim - 1))
-    return Increment(w, jnp.sum(parts.area + lengths * before, axis=0))
+    lengths = steps.reshape(steps.shape + (1,) * (parts.w.ndim - steps.ndim))
+    return Increment(w, jnp.sum(parts.area + settled(lengths * before), axis=0))
 
 
 class GridNoise(AbstractNoise):
@@ -76,7 +115,8 @@ class GridNoise(AbstractNoise):
     - `dtype`: by default JAX's float.
 
     A solve on a coarser grid whose steps are each r of these sees sums of r increments, hence the
-    same path. As a Diffrax path it answers at its grid points, and with nan elsewhere.
+    same path. As a Diffrax path it answers at its grid points, and with nan elsewhere. Adaptive
+    steps and other grids: `DyadicNoise`, `VirtualBrownianTree`.
 
     **Raises:** `ValueError` unless n >= 1 and t0 < t1 (for `at`: times increase).
     """
@@ -133,11 +173,11 @@ class GridNoise(AbstractNoise):
         """Over step i of the noise's own grid."""
         h = self.times[i + 1] - self.times[i]
         key = jax.random.fold_in(self.key, i)
-        w = jnp.sqrt(h) * jax.random.normal(key, self.shape, self.dtype)
+        w = settled(jnp.sqrt(h) * normals(key, self.shape, self.dtype))
         if not area:
             return Increment(w, None)
-        extra = jax.random.normal(jax.random.fold_in(key, 1), self.shape, self.dtype)
-        return Increment(w, 0.5 * h * w + h * jnp.sqrt(h / 12) * extra)
+        extra = normals(jax.random.fold_in(key, 1), self.shape, self.dtype)
+        return Increment(w, settled(0.5 * h * w) + settled(h * jnp.sqrt(h / 12) * extra))
 
     def on(self, grid: Grid, *, area: bool) -> AbstractBlocks:
         ratio, rest = divmod(self.n, grid.n)
@@ -147,12 +187,14 @@ class GridNoise(AbstractNoise):
                 f"noise, which has {self.n}; make the noise with GridNoise.at(key, shape, times) "
                 "at the times of the solve, or pass a key"
             )
-        return _GridBlocks(self, ratio, area)
+        return _GridBlocks(
+            noise=self, ratio=ratio, area=area, agrees=agreement(self.times[::ratio], grid.times)
+        )
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
         del left
-        end = t0 if t1 is None else t1
-        start = self.times[0] if t1 is None else t0
+        start, end = (self.times[0], t0) if t1 is None else (t0, t1)
+        start, end = jnp.asarray(start, self.dtype), jnp.asarray(end, self.dtype)
         i, j, known = self._place(start), self._place(end), self._on_grid(start, end)
         low, high = jnp.minimum(i, j), jnp.maximum(i, j)
 
@@ -181,15 +223,16 @@ class _GridBlocks(AbstractBlocks):
     noise: GridNoise
     ratio: int = eqx.field(static=True)
     area: bool = eqx.field(static=True)
+    agrees: Array | None
     preferred: int = eqx.field(static=True, default=32)
 
     def __call__(self, first: Any, size: int) -> Increment:
-        return jax.vmap(self._one)(first + jnp.arange(size))
+        return checked(jax.vmap(self._one)(first + jnp.arange(size, dtype=jnp.int32)), self.agrees)
 
     def _one(self, i: Array) -> Increment:
         noise = self.noise
         if self.ratio == 1:
             return noise.increment(i, area=self.area)
-        fine = i * self.ratio + jnp.arange(self.ratio)
+        fine = i * self.ratio + jnp.arange(self.ratio, dtype=jnp.int32)
         parts = jax.vmap(lambda j: noise.increment(j, area=self.area))(fine)
         return concatenated(parts, noise.times[fine + 1] - noise.times[fine])

@@ -1,5 +1,6 @@
 """`sdesolve`: an SDE along a given Brownian path, and its gradient."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +12,10 @@ from jaxtyping import ArrayLike, PyTree
 
 from tenfold.base import RESULTS
 from tenfold.base.typing import Key
+from tenfold.sde._adaptive import Adaptive, check_adaptive, solve_adaptively
+from tenfold.sde._anytime import TimedBlocks, check_covered
+from tenfold.sde._backsolve import Backsolve
+from tenfold.sde._dyadic import DyadicNoise
 from tenfold.sde._exact import Exact
 from tenfold.sde._flow import PathCost, System
 from tenfold.sde._gradients import AbstractGradient, Checkpoint
@@ -46,6 +51,7 @@ def sdesolve(
     context: PyTree = None,
     method: AbstractMethod | None = None,
     substeps: int = 1,
+    steps: Adaptive | None = None,
     gradient: AbstractGradient | None = None,
     path_cost: PathCost | None = None,
 ) -> Solution:
@@ -61,11 +67,14 @@ def sdesolve(
       They are then called with `args=(args, context of the interval)`. It is found by index, never
       by looking up a time.
     - `method`: by default `ReversibleHeun()`. `substeps`: equal steps between two of `ts`.
+    - `steps`: `Adaptive(rtol, atol)` chooses the steps by their error, and then `Backsolve` the
+      gradient.
     - `gradient`: how to differentiate: `Exact()` (default with `ReversibleHeun`), `Checkpoint()`
       (default otherwise), `Store()`, `Backsolve()`. Trained arrays must be in `sde`, `path_cost`,
       `args`, `context` or `z0`.
     - `path_cost`: `(t, z, drift, diffusion, args) -> rate` of shape z.shape[:-1], integrated along
-      the path (a KL rate, say); drift and diffusion are the fields' values at (t, z).
+      the path (a KL rate, say); drift and diffusion are the fields' values at (t, z). It may
+      return `Rates` instead, to add an Ito integral.
 
     **Returns:** `Solution`.
 
@@ -81,22 +90,50 @@ def sdesolve(
     grid = refined(ts, substeps, z0.dtype)
     method = ReversibleHeun() if method is None else method
     check_fits(method, sde)
+    noise = _noise(sde, z0, grid, noise, args, context, _own(method, steps))
+    if steps is not None:
+        check_adaptive(sde, method, noise, gradient, substeps)
+        gradient, blocks = Backsolve(), _any_time(noise, grid, method)
+    else:
+        blocks = noise.on(grid, area=method.needs_area)
     if gradient is None:
         gradient = Exact() if isinstance(method, ReversibleHeun) else Checkpoint()
-    noise = _noise(sde, z0, grid, noise, args, context)
     problem = Problem(
         system=System(sde, path_cost, method.calculus(sde)),
         args=args,
         context=_floats(context),
         z0=z0,
         grid=grid,
-        noise=noise.on(grid, area=method.needs_area),
+        noise=blocks,
         method=method,
     )
     gradient.check(problem)
-    _check_cost(problem)
-    zs, cost = gradient(problem)
-    return Solution(grid.times[::substeps], zs, cost, _result(zs, cost), _stats(grid))
+    _check_cost(problem, noise.shape)
+    if steps is not None:
+        (zs, cost), result, stats = solve_adaptively(problem, steps)
+        result = RESULTS.where(result == RESULTS.successful, _result(zs, cost), result)
+    else:
+        zs, cost = gradient(problem)
+        result, stats = _result(zs, cost), _stats(grid)
+    return Solution(grid.times[::substeps], zs, cost, result, stats)
+
+
+def _own(method: AbstractMethod, steps: Adaptive | None) -> Callable[[Key, Any, Grid], Any]:
+    """The noise that a key stands for."""
+
+    def on_grid(key: Key, shape: tuple[int, ...], grid: Grid) -> AbstractNoise:
+        return GridNoise.at(key, shape, grid.times, dtype=grid.times.dtype)
+
+    def any_time(key: Key, shape: tuple[int, ...], grid: Grid) -> AbstractNoise:
+        t0, t1, dtype = grid.times[0], grid.times[-1], grid.times.dtype
+        return DyadicNoise(key, shape, t0, t1, 20, area=method.needs_area, dtype=dtype)
+
+    return on_grid if steps is None else any_time
+
+
+def _any_time(noise: Any, grid: Grid, method: AbstractMethod) -> TimedBlocks:
+    check_covered("sde", grid.times, noise.t0, noise.t1)
+    return TimedBlocks(noise=noise, times=grid.times, area=method.needs_area)
 
 
 def _start(z0: ArrayLike) -> Array:
@@ -115,7 +152,9 @@ def _floats(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, float | np.ndarray) else x, tree)
 
 
-def _noise(sde: SDE, z0: Array, grid: Grid, noise: Any, args: Any, context: Any) -> AbstractNoise:
+def _noise(
+    sde: SDE, z0: Array, grid: Grid, noise: Any, args: Any, context: Any, own: Any
+) -> AbstractNoise:
     for leaf in jax.tree.leaves(context):
         if jnp.ndim(leaf) < 1 or jnp.shape(leaf)[0] != grid.intervals:
             raise ValueError(
@@ -125,7 +164,7 @@ def _noise(sde: SDE, z0: Array, grid: Grid, noise: Any, args: Any, context: Any)
     seen = args if context is None else (args, jax.tree.map(lambda leaf: leaf[0], context))
     shape = brownian_shape(sde, grid.times[0], z0, seen)
     if not isinstance(noise, AbstractNoise):
-        return GridNoise.at(noise, shape, grid.times, dtype=z0.dtype)
+        return own(noise, shape, grid)
     if noise.shape != shape or noise.dtype != z0.dtype:
         raise ValueError(
             f"sde: with {sde.noise} noise and a state {z0.dtype}{list(z0.shape)} the Brownian "
@@ -134,10 +173,14 @@ def _noise(sde: SDE, z0: Array, grid: Grid, noise: Any, args: Any, context: Any)
     return noise
 
 
-def _check_cost(problem: Problem) -> None:
-    first = jax.tree.map(lambda leaf: leaf[0], problem.context)
-    args, z = problem.args_of(first), problem.z0
-    rate = eqx.filter_eval_shape(problem.system, problem.grid.times[0], z, args).k
+def _check_cost(problem: Problem, shape: tuple[int, ...]) -> None:
+    z, terms = problem.z0, problem.terms_like()
+    rate, along = terms.k, terms.m
+    if along is not None and along.shape != shape:
+        raise ValueError(
+            f"sde: `Rates.dw` of `path_cost` must have the Brownian motion's shape {shape}, "
+            f"got {along.shape}"
+        )
     if rate is not None and (rate.shape, rate.dtype) != (z.shape[:-1], z.dtype):
         raise ValueError(
             f"sde: `path_cost` must return {z.dtype}{list(z.shape[:-1])}, one rate an example, "

@@ -12,7 +12,8 @@ from jaxtyping import PyTree
 from tenfold.sde._march import Problem
 
 Trained = tuple[PyTree, PyTree, PyTree, Array]
-"""Floating-point arrays of: the system, `args`, `context`, z0."""
+"""Floating-point JAX arrays of: the system, `args`, `context`, z0. Python's numbers and NumPy's
+arrays are constants: JAX can't be asked for their derivative."""
 
 
 def _parts(problem: Problem) -> tuple[Any, ...]:
@@ -32,7 +33,10 @@ def join(trained: Trained, rest: Problem) -> Problem:
 
 def solver_with_gradient(forward: Callable, backward: Callable, problem: Problem) -> Any:
     """Runs `forward(problem) -> (saved, residuals)`, with `backward(rest, residuals, cotangents)`
-    for a gradient in the trained arrays. The rest of the problem has none."""
+    for a gradient in the trained arrays.
+
+    **Raises:** `ValueError` when times or noise are differentiated, for which there is none.
+    """
     refuse_closures(problem)
     trained, rest = split(problem)
     arrays, static = eqx.partition(rest, eqx.is_array)
@@ -41,17 +45,36 @@ def solver_with_gradient(forward: Callable, backward: Callable, problem: Problem
     def solve(trained: Trained, arrays: PyTree) -> Any:
         return forward(join(trained, eqx.combine(arrays, static)))[0]
 
-    def ahead(trained: Trained, arrays: PyTree) -> Any:
+    def ahead(trained: PyTree, arrays: PyTree) -> Any:
+        _refuse_perturbed(arrays)
+        trained, arrays = (jax.tree.map(lambda x: x.value, tree) for tree in (trained, arrays))
         saved, residuals = forward(join(trained, eqx.combine(arrays, static)))
         return saved, (trained, arrays, residuals)
 
     def back(kept: Any, cotangents: Any) -> tuple[Trained, None]:
         trained, arrays, residuals = kept
         problem = join(trained, eqx.combine(arrays, static))
-        return backward(problem, residuals, cotangents), None
+        return backward(problem, residuals, jax.tree.map(_whole, cotangents)), None
 
-    solve.defvjp(ahead, back)
+    solve.defvjp(ahead, back, symbolic_zeros=True)
     return solve(trained, arrays)
+
+
+def _refuse_perturbed(arrays: PyTree) -> None:
+    for leaf in jax.tree.leaves(arrays):
+        if leaf.perturbed and eqx.is_inexact_array(leaf.value):
+            raise ValueError(
+                "sde: this gradient has no derivative with respect to times or to the noise, but "
+                f"one is asked for (an array {leaf.value.dtype}{list(leaf.value.shape)}); use "
+                "Store() or Checkpoint(), or jax.lax.stop_gradient on `ts`"
+            )
+
+
+def _whole(cotangent: Any) -> Any:
+    """A symbolic zero as an array."""
+    if not isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
+        return cotangent
+    return jnp.zeros(cotangent.shape, cotangent.dtype)
 
 
 def refuse_closures(problem: Problem) -> None:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jax import Array
 
-from tenfold.sde._flow import System, rate
+from tenfold.sde._flow import System
 from tenfold.sde._methods import AbstractStateless
 from tenfold.sde._noise import Increment
 from tenfold.sde._sde import SDE, Calculus, product
@@ -46,12 +46,11 @@ def _sra1(system: System, t: Any, h: Any, dw: Increment, z: Array, args: Any):
     v1 = system(t + 0.75 * h, middle, args)
     drift = (v0.f + 2 * v1.f) * (h / 3)
     moved = product(noise, end, dw.w) + product(noise, v0.g - end, slope)
-    return z + drift + moved, _weighted(v0, v1, h)
+    return z + drift + moved, system.growth(v0, _weighted(v0.k, v1.k), h, dw.w)
 
 
-def _weighted(v0: Any, v1: Any, h: Any) -> Array | None:
-    first, second = rate(v0, h / 3), rate(v1, 2 * h / 3)
-    return None if first is None or second is None else first + second
+def _weighted(first: Array | None, second: Array | None) -> Array | None:
+    return None if first is None or second is None else (first + 2 * second) / 3
 
 
 def _sriw1(system: System, t: Any, h: Any, dw: Increment, z: Array, args: Any):
@@ -80,4 +79,4 @@ def _sriw1(system: System, t: Any, h: Any, dw: Increment, z: Array, args: Any):
         + spread(2 * g0 - (4 * g1 + 2 * g2) / 3, i10)
         + spread(-2 * g0 + (5 * g1 - 2 * g2) / 3 + g3, i111)
     )
-    return z + drift + moved, _weighted(v0, v1, h)
+    return z + drift + moved, system.growth(v0, _weighted(v0.k, v1.k), h, dw.w)
