@@ -35,7 +35,21 @@ TAYLOR = Paper(
 }""",
 )
 
-PAPERS: dict[str, Paper] = {paper.package: paper for paper in (TAYLOR,)}
+SDE = Paper(
+    package="sde",
+    title="Scalable Gradients for Stochastic Differential Equations",
+    arxiv="2001.01328",
+    headline="gradients of SDE solutions in constant memory, and latent SDEs trained with them",
+    bibtex="""@inproceedings{li2020scalable,
+  title     = {Scalable Gradients for Stochastic Differential Equations},
+  author    = {Li, Xuechen and Wong, Ting-Kam Leonard and Chen, Ricky T. Q. and Duvenaud, David},
+  booktitle = {International Conference on Artificial Intelligence and Statistics},
+  year      = {2020},
+  note      = {arXiv:2001.01328},
+}""",
+)
+
+PAPERS: dict[str, Paper] = {paper.package: paper for paper in (SDE, TAYLOR)}
 
 
 def cite(*packages: str) -> str:

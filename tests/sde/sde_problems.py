@@ -23,22 +23,14 @@ class Scaled(eqx.Module):
         return z * jnp.broadcast_to(self.rate, z.shape)
 
 
-class ArctanDrift(eqx.Module):
-    """-p^2 sin z cos^3 z."""
-
-    p: Array
-
-    def __call__(self, t: Any, z: Array, args: Any) -> Array:
-        return -(self.p**2) * jnp.sin(z) * jnp.cos(z) ** 3
+def arctan_drift(t: Any, z: Array, p: Any) -> Array:
+    """-p^2 sin z cos^3 z, with p for args."""
+    return -(p**2) * jnp.sin(z) * jnp.cos(z) ** 3
 
 
-class ArctanDiffusion(eqx.Module):
+def arctan_diffusion(t: Any, z: Array, p: Any) -> Array:
     """p cos^2 z."""
-
-    p: Array
-
-    def __call__(self, t: Any, z: Array, args: Any) -> Array:
-        return self.p * jnp.cos(z) ** 2
+    return p * jnp.cos(z) ** 2
 
 
 def zero(t: Any, z: Array, args: Any) -> Array:
@@ -46,22 +38,19 @@ def zero(t: Any, z: Array, args: Any) -> Array:
 
 
 class RootDrift(eqx.Module):
-    """b / sqrt(1 + t) - z / (2 + 2 t)."""
+    """b / sqrt(1 + t) - z / (2 + 2 t), with b for args."""
 
-    b: Array
-
-    def __call__(self, t: Any, z: Array, args: Any) -> Array:
-        return self.b / jnp.sqrt(1 + t) - z / (2 + 2 * t)
+    def __call__(self, t: Any, z: Array, b: Any) -> Array:
+        return b / jnp.sqrt(1 + t) - z / (2 + 2 * t)
 
 
 class RootDiffusion(eqx.Module):
     """a b / sqrt(1 + t)."""
 
     a: Array
-    b: Array
 
-    def __call__(self, t: Any, z: Array, args: Any) -> Array:
-        return self.a * self.b / jnp.sqrt(1 + t) * jnp.ones_like(z)
+    def __call__(self, t: Any, z: Array, b: Any) -> Array:
+        return self.a * b / jnp.sqrt(1 + t) * jnp.ones_like(z)
 
 
 class Pull(eqx.Module):
@@ -116,7 +105,7 @@ class Columns(eqx.Module):
     matrices: Array
 
     def __call__(self, t: Any, z: Array, args: Any) -> Array:
-        return jnp.stack([jnp.matvec(b, z) for b in self.matrices], axis=-1)
+        return jnp.stack([z @ b.T for b in self.matrices], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -127,9 +116,14 @@ class Problem:
     sde: Callable[[], sde.SDE]
     """Made anew in the precision in force."""
     z0: tuple[float, ...]
-    exact: Callable[[sde.SDE, Array, Any, Array], Array] | None
+    exact: Callable[[sde.SDE, Array, Any, Array, Any], Array] | None
     source: str
+    args: float | None = None
     commutes: bool = True
+
+    def parameters(self, dtype: Any = jnp.float64) -> Array | None:
+        """What is passed to the fields as `args`."""
+        return None if self.args is None else jnp.asarray(self.args, dtype)
 
     def start(self, *batch: int, dtype: Any = jnp.float64) -> Array:
         return jnp.broadcast_to(jnp.asarray(self.z0, dtype), (*batch, len(self.z0)))
@@ -140,24 +134,21 @@ def gbm() -> sde.SDE:
     return sde.SDE(Scaled(mu), Scaled(s), noise="diagonal", kind="ito")
 
 
-def gbm_exact(sde: Any, z0: Array, t: Any, w: Array) -> Array:
+def gbm_exact(sde: Any, z0: Array, t: Any, w: Array, args: Any) -> Array:
     mu, s = sde.drift.rate, sde.diffusion.rate
     return z0 * jnp.exp((mu - s**2 / 2) * t + s * w)
 
 
-def _arctan_exact(sde: Any, z0: Array, t: Any, w: Array) -> Array:
-    return jnp.arctan(sde.diffusion.p * w + jnp.tan(z0))
+def _arctan_exact(sde: Any, z0: Array, t: Any, w: Array, args: Any) -> Array:
+    return jnp.arctan(args * w + jnp.tan(z0))
 
 
 def _root() -> sde.SDE:
-    a, b = jnp.asarray(0.4), jnp.asarray(0.7)
-    return sde.SDE(RootDrift(b), RootDiffusion(a, b), noise="diagonal", kind="ito")
+    return sde.SDE(RootDrift(), RootDiffusion(jnp.asarray(0.4)), noise="diagonal", kind="ito")
 
 
-def _root_exact(sde: Any, z0: Array, t: Any, w: Array) -> Array:
-    # b stands in both fields; a gradient in each alone needs them apart.
-    c, b, a = sde.drift.b, sde.diffusion.b, sde.diffusion.a
-    return (z0 + c * t + b * a * w) / jnp.sqrt(1 + t)
+def _root_exact(sde: Any, z0: Array, t: Any, w: Array, args: Any) -> Array:
+    return (z0 + args * (t + sde.diffusion.a * w)) / jnp.sqrt(1 + t)
 
 
 def _scalar(kind: str) -> Callable[[], sde.SDE]:
@@ -169,7 +160,7 @@ def _scalar(kind: str) -> Callable[[], sde.SDE]:
     return make
 
 
-def _turned_exact(sde: Any, z0: Array, t: Any, w: Array) -> Array:
+def _turned_exact(sde: Any, z0: Array, t: Any, w: Array, args: Any) -> Array:
     """exp(x + y J) z0 with x + y i = (A - B^2 / 2) t + B W as complex numbers (no B^2 for
     Stratonovich)."""
     f, g = sde.drift, sde.diffusion
@@ -199,26 +190,26 @@ def _ou() -> sde.SDE:
 
 
 def _arctan() -> sde.SDE:
-    p = jnp.asarray(0.7)
-    return sde.SDE(ArctanDrift(p), ArctanDiffusion(p), noise="diagonal", kind="ito")
+    return sde.SDE(arctan_drift, arctan_diffusion, noise="diagonal", kind="ito")
 
 
 def _arctan_stratonovich() -> sde.SDE:
-    return sde.SDE(zero, ArctanDiffusion(jnp.asarray(0.7)), noise="diagonal", kind="stratonovich")
+    return sde.SDE(zero, arctan_diffusion, noise="diagonal", kind="stratonovich")
 
 
 _TORCHSDE = "torchsde's tests/problems.py; checked by Ito's formula."
 
 GBM = Problem("gbm", gbm, (1.5,), gbm_exact, "Ito's formula for log z.")
-ARCTAN = Problem("arctan", _arctan, (0.2, -0.5), _arctan_exact, _TORCHSDE)
+ARCTAN = Problem("arctan", _arctan, (0.2, -0.5), _arctan_exact, _TORCHSDE, 0.7)
 ARCTAN_STRATONOVICH = Problem(
     "arctan, Stratonovich",
     _arctan_stratonovich,
     (0.2, -0.5),
     _arctan_exact,
     "The chain rule: d tan z = p o dW.",
+    0.7,
 )
-ROOT = Problem("1/sqrt(1+t)", _root, (0.2, -0.5), _root_exact, _TORCHSDE)
+ROOT = Problem("1/sqrt(1+t)", _root, (0.2, -0.5), _root_exact, _TORCHSDE, 0.7)
 SCALAR = Problem(
     "scalar", _scalar("ito"), (1.0, 0.5), _turned_exact, "Commuting A, B: z = expm(...) z0."
 )

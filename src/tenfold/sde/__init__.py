@@ -1,6 +1,7 @@
 """Scalable gradients for stochastic differential equations (arXiv 2001.01328)."""
 
 from tenfold.sde._adaptive import Adaptive as Adaptive
+from tenfold.sde._antithetic import Antithetic as Antithetic
 from tenfold.sde._backsolve import Backsolve as Backsolve
 from tenfold.sde._diagnostics import Order as Order
 from tenfold.sde._diagnostics import gradient_order as gradient_order
@@ -24,12 +25,16 @@ from tenfold.sde._latent import Encoding as Encoding
 from tenfold.sde._latent import Gaussian as Gaussian
 from tenfold.sde._latent import LatentSDE as LatentSDE
 from tenfold.sde._latent import kl_weight as kl_weight
+from tenfold.sde._levels import multilevel_mean as multilevel_mean
 from tenfold.sde._methods import EulerHeun as EulerHeun
 from tenfold.sde._methods import EulerMaruyama as EulerMaruyama
 from tenfold.sde._methods import Heun as Heun
 from tenfold.sde._methods import Midpoint as Midpoint
 from tenfold.sde._methods import Milstein as Milstein
 from tenfold.sde._methods import ReversibleHeun as ReversibleHeun
+from tenfold.sde._mlmc import Level as Level
+from tenfold.sde._mlmc import Multilevel as Multilevel
+from tenfold.sde._mlmc import mlmc as mlmc
 from tenfold.sde._noise import GridNoise as GridNoise
 from tenfold.sde._noise import Increment as Increment
 from tenfold.sde._pieces import BoundedDiffusion as BoundedDiffusion
@@ -47,3 +52,4 @@ from tenfold.sde._solve import Solution as Solution
 from tenfold.sde._solve import sdesolve as sdesolve
 from tenfold.sde._srk import SRK as SRK
 from tenfold.sde._tree import VirtualBrownianTree as VirtualBrownianTree
+from tenfold.sde._union import union_grid as union_grid

@@ -41,11 +41,12 @@ class Adaptive(eqx.Module):
       `max_steps_reached`, and all that was not reached is nan.
     - `safety`, `shrink` and `grow` (bounds on the change of a step), `icoeff`, `pcoeff`: i and p.
 
-    Schemes need strong order 1: a scheme of order 1/2 (Euler-Maruyama with other than additive
-    noise, any with general noise) converges to a wrong limit when steps depend on the path (Gaines
-    and Lyons 1997). The noise must know the path at any time: `DyadicNoise`, `VirtualBrownianTree`,
-    `DiffraxNoise`; a key stands for a `DyadicNoise` of 2^20 leaves. A step rejected though its
-    halves are as short as the noise's resolution ends the solve: `dt_min_reached`, or `nonfinite`.
+    Schemes need strong order 1. One of order 1/2 (Euler-Maruyama with other than additive noise,
+    any with general noise, or diagonal noise whose entries see each other) converges to a wrong
+    limit when steps depend on the path (Gaines and Lyons 1997). The noise must know the path at any
+    time: `DyadicNoise`, `VirtualBrownianTree`, `DiffraxNoise`; a key stands for a `DyadicNoise` of
+    2^20 leaves. A step rejected though its halves are as short as the noise's resolution ends the
+    solve: `dt_min_reached`, or `nonfinite`.
 
     The gradient is `Backsolve`'s: times of the accepted halves are kept, numbers only, and the
     adjoint is solved backwards over them. `path_cost` is integrated and not controlled.
@@ -94,6 +95,11 @@ def check_adaptive(
         raise ValueError(
             f"sde: {type(method).__name__} has strong order {method.orders[sde.noise]:g} with "
             f"{sde.noise} noise; adaptive steps need order 1, or they converge to a wrong limit"
+        )
+    if sde.noise == "diagonal" and hasattr(sde.diffusion, "value_and_jacobian_diagonal"):
+        raise ValueError(
+            "sde: the diffusion has `value_and_jacobian_diagonal`, so its entries may depend on "
+            "each other; adaptive steps need noise that commutes, or they converge to a wrong limit"
         )
     if not isinstance(noise, AbstractAnyTimeNoise):
         raise ValueError(

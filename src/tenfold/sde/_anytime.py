@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from tenfold.sde._grid import concrete
-from tenfold.sde._noise import AbstractBlocks, AbstractNoise, Increment
+from tenfold.sde._noise import AbstractBlocks, AbstractNoise, Increment, run
 
 
 class AbstractAnyTimeNoise(AbstractNoise):
@@ -38,7 +38,7 @@ class TimedBlocks(AbstractBlocks):
     preferred: int = eqx.field(static=True, default=32)
 
     def __call__(self, first: Any, size: int) -> Increment:
-        i = first + jnp.arange(size, dtype=jnp.int32)
+        i = run(first, size)
         between = jax.vmap(lambda s, t: self.noise.between(s, t, area=self.area))
         return between(self.times[i], self.times[i + 1])
 

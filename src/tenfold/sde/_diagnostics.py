@@ -21,8 +21,9 @@ from tenfold.sde._recorded import RecordedNoise
 from tenfold.sde._sde import SDE, brownian_shape
 from tenfold.sde._solve import sdesolve
 
-ClosedForm = Callable[[SDE, Array, Any, Array], Array]
-"""`(sde, z0, t, W(t)) -> z(t)`, t counted from the start; it reads its parameters from `sde`."""
+ClosedForm = Callable[[SDE, Array, Any, Array, PyTree], Array]
+"""`(sde, z0, t, W(t), args) -> z(t)`, t counted from the start; it reads its parameters from `sde`
+and `args`."""
 
 
 class Order(eqx.Module):
@@ -132,7 +133,7 @@ def _reference(
     if exact is None:
         n = noise.w.shape[0]
         return _final(sde, z0, noise, n, args, method=Heun(), gradient=Checkpoint())
-    return exact(sde, z0, noise.t1 - noise.t0, jnp.sum(noise.w, axis=0))
+    return exact(sde, z0, noise.t1 - noise.t0, jnp.sum(noise.w, axis=0), args)
 
 
 @eqx.filter_jit
@@ -249,7 +250,7 @@ def _undo(problem: Problem, args: PyTree) -> Callable:
         z, y = anchored(anchor, 0, z), anchored(anchor, 1, y)
         t0, t1 = grid.times[i], grid.times[i + 1]
         z, y = method.undo(system, t0, t1 - t0, dw, z, y, args)
-        # Of the writes to one slot, that of the first step stays.
-        return z, y, rebuilt.at[(i + grid.substeps - 1) // grid.substeps].set(z)
+        # Of the writes to one slot, the last on the way back stays: that at the slot's own time.
+        return z, y, rebuilt.at[i // grid.substeps].set(z)
 
     return body

@@ -20,6 +20,7 @@ from tenfold.sde._noise import (
     checked,
     interval,
     normals,
+    run,
     settled,
 )
 
@@ -27,7 +28,7 @@ from tenfold.sde._noise import (
 class DyadicNoise(AbstractAnyTimeNoise):
     r"""A Brownian motion halved from the top, down to 2^levels steps: one path at every level.
 
-    An interval of length h with increment w is cut into $w_{1,2} = w/2 \pm \sqrt h\,\xi/2$. Node i
+    An interval of length h with increment w is cut into $w_{1,2} = w/2 \pm \sqrt{h}\,\xi/2$. Node i
     of level l draws its $\xi$ with the key folded with its heap index $2^l + i$, so any node is
     reached from the root with no state. Increments of a level sum to those of the coarser one.
 
@@ -170,10 +171,8 @@ class DyadicNoise(AbstractAnyTimeNoise):
         top = level - below
         subtree = jnp.asarray(first, jnp.int32) >> below
         path = [jnp.zeros(1, jnp.int32)]
-        path += [(1 << k) + (subtree >> (top - k))[None] for k in range(top)]
-        for k in range(below):
-            start = (1 << (top + k)) + (subtree << k)
-            path.append(start + jnp.arange(1 << k, dtype=jnp.int32))
+        path += [run((1 << k) + (subtree >> (top - k)), 1) for k in range(top)]
+        path += [run((1 << (top + k)) + (subtree << k), 1 << k) for k in range(below)]
         drawn = self._normals(jnp.concatenate(path))
         node = self._root(drawn[0])
         for k in range(top):
@@ -208,7 +207,7 @@ class _DyadicBlocks(AbstractBlocks):
     preferred: int = eqx.field(static=True)
 
     def __call__(self, first: Any, size: int) -> Increment:
-        whole = 1 << (size - 1).bit_length()
+        first, whole = jnp.asarray(first, jnp.int32), 1 << (size - 1).bit_length()
         if size == whole:
             steps = checked(self.noise._run(self.level, first, size), first % size == 0)
         else:

@@ -12,7 +12,7 @@ from jax import Array
 
 from tenfold.sde._anytime import AbstractAnyTimeNoise, check_covered
 from tenfold.sde._grid import Grid
-from tenfold.sde._noise import AbstractBlocks, AbstractNoise, Increment
+from tenfold.sde._noise import AbstractBlocks, AbstractNoise, Increment, run
 from tenfold.sde._sde import SDE, NoiseType, product
 
 
@@ -27,7 +27,9 @@ def as_diffrax(sde: SDE, noise: AbstractNoise) -> dfx.MultiTerm:
     return dfx.MultiTerm(dfx.ODETerm(sde.drift), dfx.ControlTerm(_Operators(sde), noise))
 
 
-def from_diffrax(terms: dfx.MultiTerm, *, noise: NoiseType, kind: str) -> tuple[SDE, AbstractNoise]:
+def from_diffrax(
+    terms: dfx.AbstractTerm, *, noise: NoiseType, kind: str
+) -> tuple[SDE, AbstractNoise]:
     """The equation and the Brownian motion in `MultiTerm(ODETerm(...), ControlTerm(..., path))`.
 
     **Arguments:** `noise` and `kind` as of `SDE`, since the terms don't tell. The diffusion may
@@ -107,6 +109,19 @@ class _Batched(lx.AbstractLinearOperator):
     def out_structure(self) -> jax.ShapeDtypeStruct:
         shape = self.g.shape if self.noise == "scalar" else self.g.shape[:-1]
         return jax.ShapeDtypeStruct(shape, self.g.dtype)
+
+
+for _property in (
+    lx.is_symmetric,
+    lx.is_diagonal,
+    lx.is_tridiagonal,
+    lx.is_lower_triangular,
+    lx.is_upper_triangular,
+    lx.is_positive_semidefinite,
+    lx.is_negative_semidefinite,
+    lx.has_unit_diagonal,
+):
+    _property.register(_Batched)(lambda operator: False)
 
 
 class _Arrays(eqx.Module):
@@ -210,6 +225,6 @@ class _PathBlocks(AbstractBlocks):
     preferred: int = eqx.field(static=True, default=32)
 
     def __call__(self, first: Any, size: int) -> Increment:
-        i = first + jnp.arange(size)
+        i = run(first, size)
         step = jax.vmap(lambda s, t: self.noise._between(s, t, self.area))
         return step(self.times[i], self.times[i + 1])

@@ -42,7 +42,7 @@ def half_square(u: Array, noise: NoiseType) -> Array:
 def kl_rate(f: Array, h: Array, g: Array, noise: NoiseType) -> Array:
     r"""Rate at which the divergence of dz = f dt + g dW from dz = h dt + g dW grows.
 
-    $$KL = E \int \tfrac12 |u|^2 dt, \qquad g u = f - h$$
+    $$KL = E \int \frac{1}{2} |u|^2 dt, \qquad g u = f - h$$
 
     The expectation is over the process with drift f. Both drifts are of one calculus, either one:
     their difference is the same.
@@ -69,7 +69,7 @@ class PathKL(eqx.Module):
 class StuckPathKL(eqx.Module):
     r"""`PathKL` whose gradient "sticks the landing" (Roeder et al. 2017; Xu et al. 2022).
 
-    $$\int \tfrac12 |u(t, z)|^2 dt + \int u(t, z; \mathrm{stop}(\theta)) \cdot dW$$
+    $$\int \frac{1}{2} |u(t, z)|^2 dt + \int u(t, z; \mathrm{stop}(\theta)) \cdot dW$$
 
     The Ito integral has mean 0, and so has its gradient: parameters (context included) are
     stopped, z is not. It cancels the noise of the first term's gradient where the posterior is

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, DTypeLike, Float, PyTree
 
+from tenfold.base.typing import Key
 from tenfold.sde._sde import SDE, Calculus, Field, NoiseType
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -43,6 +44,12 @@ class DiagonalNormal(eqx.Module):
     @property
     def scale(self) -> Float[Array, " d"]:
         return self.floor + jnp.exp(self.log_scale)
+
+    def draw(self, key: Key, shape: tuple[int, ...] = ()) -> Float[Array, "... d"]:
+        """Of shape (*shape, d)."""
+        shape = (*shape, *self.mean.shape)
+        mean, scale = jnp.broadcast_to(self.mean, shape), jnp.broadcast_to(self.scale, shape)
+        return mean + scale * jax.random.normal(key, shape, mean.dtype)
 
 
 class Gaussian(eqx.Module):
@@ -78,7 +85,7 @@ class Gaussian(eqx.Module):
         scale = jnp.broadcast_to(self.scale, x.shape)
         return -0.5 * ((x - mean) / scale) ** 2 - jnp.log(scale) - _HALF_LOG_2PI
 
-    def draw(self, mean: Float[Array, "... D"], key: Array) -> Float[Array, "... D"]:
+    def draw(self, mean: Float[Array, "... D"], key: Key) -> Float[Array, "... D"]:
         noise = jax.random.normal(key, mean.shape, mean.dtype)
         return mean + jnp.broadcast_to(self.scale, mean.shape) * noise
 

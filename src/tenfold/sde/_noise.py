@@ -68,6 +68,11 @@ class AbstractNoise(dfx.AbstractBrownianPath):
         """
 
 
+def run(first: Any, size: int) -> Array:
+    """first, ..., first + size - 1."""
+    return jnp.asarray(first, jnp.int32) + jnp.arange(size, dtype=jnp.int32)
+
+
 def interval(name: str, t0: Any, t1: Any, dtype: Any) -> tuple[Array, Array]:
     """Both ends as arrays. **Raises:** `ValueError` unless t0 < t1, as far as can be seen."""
     start, end = jnp.asarray(t0, dtype), jnp.asarray(t1, dtype)
@@ -227,12 +232,12 @@ class _GridBlocks(AbstractBlocks):
     preferred: int = eqx.field(static=True, default=32)
 
     def __call__(self, first: Any, size: int) -> Increment:
-        return checked(jax.vmap(self._one)(first + jnp.arange(size, dtype=jnp.int32)), self.agrees)
+        return checked(jax.vmap(self._one)(run(first, size)), self.agrees)
 
     def _one(self, i: Array) -> Increment:
         noise = self.noise
         if self.ratio == 1:
             return noise.increment(i, area=self.area)
-        fine = i * self.ratio + jnp.arange(self.ratio, dtype=jnp.int32)
+        fine = run(i * self.ratio, self.ratio)
         parts = jax.vmap(lambda j: noise.increment(j, area=self.area))(fine)
         return concatenated(parts, noise.times[fine + 1] - noise.times[fine])

@@ -19,8 +19,8 @@ _SCALE_FLOOR = 1e-3
 class BoundedDrift(eqx.Module):
     """bound tanh(net(z, context) / bound) - rate z: bounded far out, and contracting.
 
-    So |z| stays below about bound / rate, however long the solve. The rates are learnable and
-    positive, one a dimension.
+    So the flow keeps |z| below about bound / rate, however long it runs (as does a scheme whose
+    steps are not too long for the net). The rates are learnable and positive, one a dimension.
     """
 
     net: DenseMLP

@@ -81,6 +81,7 @@ class RecordedNoise(AbstractNoise):
 
     def _summed(self, ratio: int, area: bool) -> Increment:
         """Over runs of `ratio` steps, all at once."""
+
         def cut(x: Array) -> Array:
             return jnp.moveaxis(x.reshape(-1, ratio, *x.shape[1:]), 1, 0)
 
@@ -112,7 +113,5 @@ class _Slices(AbstractBlocks):
 
     def __call__(self, first: Any, size: int) -> Increment:
         i = first + jnp.arange(size, dtype=jnp.int32)
-        steps = Increment(
-            self.steps.w[i], None if self.steps.area is None else self.steps.area[i]
-        )
+        steps = Increment(self.steps.w[i], None if self.steps.area is None else self.steps.area[i])
         return checked(steps, self.agrees)

@@ -31,8 +31,8 @@ class SDE(eqx.Module):
 
     - `drift`, `diffusion`: `(t, z, args) -> array`. The state z has shape (..., d): leading axes
       are a batch that shares weights (one matrix product for all of it; see `base.vmapped`).
-      What is to be trained must be a JAX array in a field of these modules, or in `args`. Python
-      numbers and NumPy arrays there are constants, and what a function closes over may only be one.
+      What is to be trained must be an array in a field of these modules, or in `args`. Python's
+      numbers there are constants, and a function may close over constants only.
     - `noise`: the shape of the diffusion, and of the Brownian motion W:
         - `diagonal`: (..., d), W of shape (..., d); entry i must not depend on z_j, j != i, unless
           the module has a method `value_and_jacobian_diagonal` (then order 1 is lost, see

@@ -20,8 +20,8 @@ class NonFinite(NamedTuple):
 
     term: str
     """`xs`, `encoder`, `z0_prior`, `observation`, `drift`, `prior`, `diffusion`, `u` (the drifts'
-    gap over the diffusion), `decoder`, `likelihood`, or `step`: all terms were finite, but the
-    state after the step was not; then the step is too large."""
+    gap over the diffusion), `decoder`, `likelihood`; or `step`: the state after the step was not
+    finite although the fields were, at the state before it; then the step is too large."""
     time: float
     """Where on the path; the first of `ts` for what has no time."""
 
@@ -89,15 +89,18 @@ def _likelihood(model: LatentSDE, zs: Array, xs: Array, mask: Array, substeps: i
 def _flags(
     model: LatentSDE, encoding: Encoding, zs: Array, times: Array, likelihood: Array
 ) -> dict[str, np.ndarray]:
-    """Term -> whether it was finite, (steps + 1,), in the order in which one needs the other."""
+    """Term -> whether it was finite, (steps + 1,), in the order in which one needs the other.
+
+    Where the state isn't, the fields are looked at with the one before: they may be why.
+    """
     sde = model.posterior_sde()
-    last = zs.shape[0] - 2
+    last, whole = zs.shape[0] - 2, jnp.all(jnp.isfinite(zs), axis=(1, 2, 3))
 
     def terms(i: Array) -> dict[str, Array]:
-        z, t, shared = zs[i], times[i], encoding.shared
+        z, t, shared = jnp.where(whole[i], zs[i], zs[i - 1]), times[i], encoding.shared
         context = jax.tree.map(lambda leaf: leaf[jnp.minimum(i, last)], encoding.context)
         f = sde.drift(t, z, shared if encoding.context is None else (shared, context))
-        found = {"step": z, "drift": f}
+        found = {"step": zs[i], "drift": f}
         if model.diffusion is not None:
             h, g = model.prior(t, z, None), model.diffusion(t, z, None)
             found |= {"prior": h, "diffusion": g, "u": control(f, h, g, model.noise)}
@@ -106,7 +109,7 @@ def _flags(
 
     flags = jax.lax.map(terms, jnp.arange(zs.shape[0]))
     # `lax.map` returns the names sorted; what is needed first comes first.
-    order = [n for n in ("step", "drift", "prior", "diffusion", "u", "decoder") if n in flags]
+    order = [n for n in ("drift", "prior", "diffusion", "u", "step", "decoder") if n in flags]
     return {n: np.asarray(flags[n]) for n in order} | {"likelihood": np.asarray(likelihood)}
 
 

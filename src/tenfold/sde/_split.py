@@ -12,8 +12,8 @@ from jaxtyping import PyTree
 from tenfold.sde._march import Problem
 
 Trained = tuple[PyTree, PyTree, PyTree, Array]
-"""Floating-point JAX arrays of: the system, `args`, `context`, z0. Python's numbers and NumPy's
-arrays are constants: JAX can't be asked for their derivative."""
+"""Floating-point arrays of: the system, `args`, `context`, z0. Python's numbers are constants:
+one that JAX is asked to differentiate comes as an array."""
 
 
 def _parts(problem: Problem) -> tuple[Any, ...]:
@@ -47,7 +47,9 @@ def solver_with_gradient(forward: Callable, backward: Callable, problem: Problem
 
     def ahead(trained: PyTree, arrays: PyTree) -> Any:
         _refuse_perturbed(arrays)
-        trained, arrays = (jax.tree.map(lambda x: x.value, tree) for tree in (trained, arrays))
+        # What is differentiated may be a Python number here, which would not count as trained.
+        trained = jax.tree.map(lambda x: jnp.asarray(x.value), trained)
+        arrays = jax.tree.map(lambda x: x.value, arrays)
         saved, residuals = forward(join(trained, eqx.combine(arrays, static)))
         return saved, (trained, arrays, residuals)
 

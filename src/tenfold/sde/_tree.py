@@ -18,7 +18,7 @@ from tenfold.sde._anytime import (
     path_increment,
 )
 from tenfold.sde._grid import Grid, concrete
-from tenfold.sde._noise import AbstractBlocks, Increment, interval, normals, settled
+from tenfold.sde._noise import AbstractBlocks, Increment, interval, normals, run, settled
 
 
 class VirtualBrownianTree(AbstractAnyTimeNoise):
@@ -157,5 +157,5 @@ class _TreeBlocks(AbstractBlocks):
     preferred: int = eqx.field(static=True, default=32)
 
     def __call__(self, first: Any, size: int) -> Increment:
-        values = jax.vmap(self.noise.value)(self.times[first + jnp.arange(size + 1)])
+        values = jax.vmap(self.noise.value)(self.times[run(first, size + 1)])
         return Increment(values[1:] - values[:-1], None)

@@ -2,22 +2,23 @@
 
 import statistics
 import time
+from functools import cache
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from tenfold import sde
 from tenfold.base.typing import Key
 from tenfold.lab.run import Run
-from tenfold.sde._backsolve import Backsolve
 from tenfold.sde._flow import System
 from tenfold.sde._gradients import AbstractGradient
 from tenfold.sde._march import Problem, Saved
 
-NS = (16, 32, 64, 128, 256)
+NS = (16, 64, 256)
 
 
 class Proportional(eqx.Module):
@@ -35,13 +36,14 @@ def brownian_growth() -> sde.SDE:
     return sde.SDE(drift, diffusion, noise="diagonal", kind="ito")
 
 
-def closed_form(equation: Any, z0: Array, t: Any, w: Array) -> Array:
+def closed_form(equation: Any, z0: Array, t: Any, w: Array, args: Any = None) -> Array:
+    del args
     mu, sigma = equation.drift.rate, equation.diffusion.rate
     return z0 * jnp.exp((mu - 0.5 * sigma**2) * t + sigma * w)
 
 
 class _Renewed(eqx.Module):
-    """The blocks of a noise, each query with its sign and place forgotten: not the same path."""
+    """Another path with the law of `blocks`: each run of steps reversed and negated."""
 
     blocks: Any
     preferred: int = eqx.field(static=True)
@@ -52,7 +54,7 @@ class _Renewed(eqx.Module):
 
 
 class NotReplayed(AbstractGradient):
-    """The sabotage: a way back that draws its own noise."""
+    """The sabotage: the value on one path, its gradient along another."""
 
     inner: Any
 
@@ -71,8 +73,8 @@ class NotReplayed(AbstractGradient):
         return jax.tree.map(values_of, right, wrong)
 
 
-def orders(config: Any, key: Key, run: Run, *, replayed: bool = True) -> dict[str, float]:
-    """Fitted slopes of the error of value and gradient, 400 paths, against the closed form."""
+def orders(config: Any, key: Key, run: Run, *, replayed: bool = True) -> dict[str, Any]:
+    """Fitted slopes of the gradient's error against the closed form."""
     del run
     cases = {
         "euler": (sde.EulerMaruyama(), sde.Checkpoint()),
@@ -80,7 +82,7 @@ def orders(config: Any, key: Key, run: Run, *, replayed: bool = True) -> dict[st
         "adjoint": (sde.Heun(), sde.Backsolve()),
         "exact": (sde.ReversibleHeun(), sde.Exact()),
     }
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     with jax.enable_x64(True):
         equation, z0 = brownian_growth(), jnp.array([1.5])
         options = {"exact": closed_form, "ns": NS, "paths": config.paths, "key": key}
@@ -88,27 +90,31 @@ def orders(config: Any, key: Key, run: Run, *, replayed: bool = True) -> dict[st
             way = gradient if replayed else NotReplayed(gradient)
             order = sde.gradient_order(equation, z0, method=method, gradient=way, **options)
             found[f"{name}_gradient"] = float(order.slope)
-            found |= {f"{name}_errors": order.errors, "step_sizes": order.steps}
-            value = sde.strong_order(equation, z0, method=method, **options)
-            found[f"{name}_value"] = float(value.slope)
+            found[f"{name}_errors"] = np.asarray(order.errors)
+            found["step_sizes"] = np.asarray(order.steps)
     return found
 
 
 # ---- Memory -----------------------------------------------------------------------------------
-def _bytes(gradient: AbstractGradient, steps: int, net: Any) -> tuple[int, Any]:
-    """Temporary bytes of the compiled gradient, and the gradient."""
-    ts = jnp.array([0.0, 1.0])
+@cache
+def _program(gradient: AbstractGradient, steps: int) -> Any:
+    """The compiled gradient of a loss of a small net's solve, in float64."""
 
     def loss(net: Any, z0: Array, key: Array) -> Array:
         diffusion = Proportional(jnp.array(0.3))
         equation = sde.SDE(net, diffusion, noise="diagonal", kind="stratonovich")
+        ts = jnp.array([0.0, 1.0])
         out = sde.sdesolve(equation, z0, ts, key, substeps=steps, gradient=gradient)
         return jnp.sum(out.zs[-1] ** 2)
 
-    z0, key = jnp.ones((16, 6)), jax.random.key(3)
-    compiled = jax.jit(jax.grad(loss)).lower(net, z0, key).compile()
-    used: Any = compiled.memory_analysis()
-    return used.temp_size_in_bytes, compiled(net, z0, key)
+    like = jax.eval_shape(_memory_problem, jax.random.key(0))
+    return jax.jit(jax.grad(loss)).lower(*like).compile()
+
+
+def _memory_problem(key: Array) -> tuple[Any, Array, Array]:
+    first, second = jax.random.split(key)
+    net = _Net(jax.random.normal(first, (6, 32)) / 3, jax.random.normal(second, (32, 6)) / 6)
+    return net, jnp.ones((64, 6)), key
 
 
 class _Net(eqx.Module):
@@ -122,19 +128,16 @@ class _Net(eqx.Module):
 def memory(
     config: Any, key: Key, run: Run, *, exact: Any = None, adjoint: Any = None
 ) -> dict[str, Any]:
-    """Bytes at several numbers of steps; both gradients at equal steps; float64."""
-    del config, run
+    """Temporary bytes at several numbers of steps, and how far two gradients are apart."""
+    del run
     ways = {"exact": exact or sde.Exact(), "adjoint": adjoint or sde.Backsolve()}
-    ways |= {"stored": sde.Store(), "checkpoint": sde.Checkpoint()}
-    counts = (100, 300, 1000)
+    ways |= {"stored": sde.Store()}
+    counts = config.memory_steps
     with jax.enable_x64(True):
-        first, second = jax.random.split(key)
-        net = _Net(jax.random.normal(first, (6, 32)) / 3, jax.random.normal(second, (32, 6)) / 6)
-        rows = {name: [_bytes(way, n, net) for n in counts] for name, way in ways.items()}
-    used = {name: [row[0] for row in row_] for name, row_ in rows.items()}
-    a, b = rows["exact"][0][1], rows["stored"][0][1]
-    gap = max(float(jnp.max(jnp.abs(x - y)) / jnp.max(jnp.abs(y))) for x, y in
-              zip(jax.tree.leaves(a), jax.tree.leaves(b)))  # fmt: skip
+        used = {name: [_bytes(way, n) for n in counts] for name, way in ways.items()}
+        problem = _memory_problem(key)
+        pair = [_program(ways[name], counts[0])(*problem) for name in ("exact", "stored")]
+        gap = _gap(*pair)
     return {
         "exact_growth": used["exact"][-1] / used["exact"][0],
         "adjoint_growth": used["adjoint"][-1] / used["adjoint"][0],
@@ -143,6 +146,16 @@ def memory(
         "step_counts": counts,
         **{f"{name}_bytes": row for name, row in used.items()},
     }
+
+
+def _bytes(gradient: AbstractGradient, steps: int) -> int:
+    return _program(gradient, steps).memory_analysis().temp_size_in_bytes
+
+
+def _gap(a: Any, b: Any) -> float:
+    """Largest difference of any array, relative to that array's largest entry."""
+    pairs = [map(np.asarray, pair) for pair in zip(jax.tree.leaves(a), jax.tree.leaves(b))]
+    return max(float(np.max(np.abs(x - y)) / np.max(np.abs(y))) for x, y in pairs)
 
 
 # ---- Reversal ---------------------------------------------------------------------------------
@@ -161,8 +174,8 @@ def reversal(config: Any, key: Key, run: Run, *, negated: str) -> dict[str, Any]
             "error": float(errors[-1][0]),
             "slope": float(slope),
             "errors": [float(e) for e, _ in errors],
-            "step_sizes": steps,
-            "gap": gap,
+            "step_sizes": np.asarray(steps),
+            "gap": np.asarray(gap),
         }
 
 
@@ -179,14 +192,9 @@ def _rebuilt(n: int, paths: int, negated: str, key: Key) -> tuple[Array, Array]:
     else:
         method, system = sde.Heun(), System(equation, None, "stratonovich")
 
-    def back(z: Array, x: Any) -> tuple[Array, Array]:
-        t, dw = x
-        z, _, _ = method.step(system, t, -1 / n, sde.Increment(-dw, None), z, None, None)
-        return z, jnp.sqrt(jnp.mean(z**2))
-
     def body(z: Array, x: Any) -> tuple[Array, Array]:
         t, dw, true = x
-        z, _ = back(z, (t, dw))
+        z, _, _ = method.step(system, t, -1 / n, sde.Increment(-dw, None), z, None, None)
         return z, jnp.sqrt(jnp.mean((z - true) ** 2))
 
     _, gaps = jax.lax.scan(body, truth[-1], (times[1:], w, truth[:-1]), reverse=True)
@@ -200,7 +208,7 @@ def tree(
     """Time of 64 queries at two tolerances, and whether a second query agrees."""
     del config, run
 
-    def value(tol: float, key: Array, t: Array) -> Array:
+    def value(tol: float, key: Array, t: Array) -> Any:
         if summed:  # a path without a tree: all increments up to t are added
             grid = sde.GridNoise(key, (8,), 0.0, 1.0, round(1 / tol))
             return grid.evaluate(jnp.round(t / tol) * tol)

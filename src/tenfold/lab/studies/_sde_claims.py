@@ -37,7 +37,7 @@ CLAIMS = (
     ),
     Claim(
         "sde/memory",
-        "memory of the adjoint does not grow with the steps (1000 against 100)",
+        "memory of the adjoint does not grow with the steps (10 times as many)",
         theory,
         "adjoint_growth",
         "memory",
@@ -59,7 +59,7 @@ CLAIMS = (
     ),
     Claim(
         "sde/memory-stored",
-        "... which at 1000 steps is a tenth of stored backpropagation's, at most",
+        "... which at the most steps is a tenth of stored backpropagation's, at most",
         theory,
         "exact_share",
         "memory",

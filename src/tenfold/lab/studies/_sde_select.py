@@ -1,6 +1,7 @@
-"""A gradient training that keeps its best model on validation data."""
+"""A gradient training that keeps its best model on validation data, and its optimiser."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import equinox as eqx
@@ -8,6 +9,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+
+
+@cache
+def adam(rate: float, decay: float) -> optax.GradientTransformation:
+    """Adam with clipped gradients and a rate that decays a step; cached, so that equal trainings
+    share a compiled step."""
+    schedule = optax.exponential_decay(rate, 1, decay)
+    return optax.chain(optax.clip_by_global_norm(10.0), optax.adam(schedule))
 
 
 class Selected(eqx.Module):
