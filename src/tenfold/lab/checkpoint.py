@@ -12,6 +12,9 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+_ERRORS_A_SAVE = 8
+"""Orbax's `close` raises one error a call, of the several threads that one save may have."""
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint can't be written or read; the message is one line that names it."""
@@ -63,14 +66,16 @@ class Checkpoints:
     when one is read, since a damaged chunk may well decode.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2):
+    def __init__(self, folder: Path, *, keep: int = 2, owner: bool = True):
+        """`owner`: this process alone writes here, so what a crash left half-written may go."""
         self.folder = folder
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             enable_async_checkpointing=True,
             # In the background, a folder that can't be made holds up the process for 20 minutes.
             async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
-            create=True,
+            create=owner,
+            cleanup_tmp_directories=owner,
         )
         try:
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
@@ -110,7 +115,9 @@ class Checkpoints:
             name: jax.tree.map(ocp.utils.to_shape_dtype_struct, _shapes(tree))
             for name, tree in like.items()
         }
-        arguments = {name: ocp.args.StandardRestore(shape) for name, shape in shapes.items() if shape}
+        arguments = {
+            name: ocp.args.StandardRestore(shape) for name, shape in shapes.items() if shape
+        }
         try:
             found = self._manager.restore(
                 step, args=ocp.args.Composite(digests=ocp.args.JsonRestore(), **arguments)
@@ -143,9 +150,11 @@ class Checkpoints:
 
     def discard(self, step: int) -> None:
         """Moves a damaged checkpoint out of the way, for its owner to look at."""
-        source = self.folder / str(step)
+        source, number = self.folder / str(step), 1
+        while (target := self.folder / f"damaged-{step}-{number}").exists():
+            number += 1
         if source.exists():
-            source.rename(self.folder / f"damaged-{step}-{len(list(self.folder.iterdir()))}")
+            source.rename(target)
         self._manager.reload()
 
     def close(self) -> None:
@@ -153,12 +162,17 @@ class Checkpoints:
 
         **Raises:** `CheckpointError` when that fails.
         """
-        try:
-            self._manager.wait_until_finished()
-        except Exception as error:
-            raise CheckpointError(f"cannot write below {self.folder}: {_line(error)}") from error
-        finally:
-            self._manager.close()
+        errors: list[Exception] = []
+        for _ in range(_ERRORS_A_SAVE):
+            try:
+                self._manager.close()
+                break
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise CheckpointError(
+                f"cannot write below {self.folder}: {_line(errors[0])}"
+            ) from errors[0]
 
 
 def _shapes(tree: PyTree) -> dict[str, Any]:

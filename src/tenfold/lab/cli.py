@@ -48,8 +48,8 @@ def _explain(error: Exception) -> int:
         _say(line)
         return USAGE_ERROR if isinstance(error, ValueError) else FAILED
     if isinstance(error, ModuleNotFoundError):
-        _say(f"{error.name} is missing: pip install 'tenfold[lab]'")
-        return USAGE_ERROR
+        _say(f"the Python module {error.name} is missing")
+        return FAILED
     if isinstance(error, OSError):
         name = f": {error.filename}" if error.filename else ""
         _say(f"{error.strerror or line}{name}")

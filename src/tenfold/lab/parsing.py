@@ -57,8 +57,8 @@ def _negated(name: str, known: list[str]) -> bool:
 def _first_sentence(box: str) -> str:
     """tyro frames its complaints; the first paragraph in the frame says what is wrong."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line.strip("│|─╭╮╰╯ ").strip() for line in text.splitlines()]
-    lines = lines[1:] if lines and "error" in lines[0].lower() else lines
+    inside = [line for line in text.splitlines() if not line.startswith(("╭", "╰"))]
+    lines = [line.strip("│|─ ") for line in inside]
     paragraph: list[str] = []
     for line in lines:
         if not line and paragraph:

@@ -3,7 +3,7 @@
 A rule is a function of `Order`; it returns coefficient k of the output, given the coefficients
 0..k of the inputs and 0..k-1 of the output. Primitives are named, not imported: a name that a
 JAX version lacks is then simply never met. A primitive with no rule here is propagated through
-its own JVP (`_tower.Derivative`), so this table holds what is linear, bilinear, or hot.
+its own JVP (`_nodes.Derivative`), so this table holds what is linear, bilinear, or hot.
 
 Recurrences: Griewank and Walther, Evaluating Derivatives, chapter 13.
 """
@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import JaxprEqn
+from jax.extend.core import JaxprEqn, Literal
 
 from tenfold.base.jet._series import (
     Coefficient,
@@ -34,7 +34,7 @@ class Order:
 
     k: int
     equation: JaxprEqn
-    inputs: list[Series]
+    inputs: Sequence[Series]
     """Coefficients 0..k of each operand."""
     output: Series
     """Coefficients 0..k-1 of the result."""
@@ -51,8 +51,15 @@ class Order:
         """Coefficient 0 of the result."""
         return values([self.output])[0]
 
-    def bind(self, *operands: Array) -> Any:
-        return self.equation.primitive.bind(*operands, **self.equation.params)
+    @property
+    def slopes(self) -> Series:
+        """j u_j of the first operand, j = 0..k: the coefficients of s u'(s)."""
+        kept = self.memo.setdefault("slopes", [None])
+        kept += [scale(j, self.inputs[0][j]) for j in range(len(kept), self.k + 1)]
+        return kept
+
+    def bind(self, *operands: Array, **changed: Any) -> Any:
+        return self.equation.primitive.bind(*operands, **(self.equation.params | changed))
 
 
 def values(series: Sequence[Series]) -> list[Array]:
@@ -63,88 +70,36 @@ def values(series: Sequence[Series]) -> list[Array]:
 Rule = Callable[[Order], Coefficient]
 RULES: dict[str, Rule] = {}
 
-PIECEWISE_CONSTANT = frozenset(
-    [
-        "sign",
-        "floor",
-        "ceil",
-        "round",
-        "stop_gradient",
-        "is_finite",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "eq_to",
-        "lt_to",
-        "le_to",
-        "argmax",
-        "argmin",
-        "nextafter",
-        "iota",
-        "and",
-        "or",
-        "not",
-        "xor",
-        "population_count",
-        "random_bits",
-    ]
-)
+PIECEWISE_CONSTANT = frozenset([
+    "sign", "floor", "ceil", "round", "stop_gradient", "is_finite", "eq", "ne", "lt", "le",
+    "gt", "ge", "eq_to", "lt_to", "le_to", "argmax", "argmin", "nextafter", "iota", "and", "or",
+    "not", "xor", "population_count", "random_bits",
+])  # fmt: skip
 """Primitives whose outputs have no derivative wherever they are differentiable at all."""
 
-LINEAR = frozenset(
-    [
-        "add",
-        "sub",
-        "neg",
-        "add_any",
-        "broadcast_in_dim",
-        "reshape",
-        "transpose",
-        "reduce_sum",
-        "concatenate",
-        "squeeze",
-        "slice",
-        "copy",
-        "copy_p",
-        "rev",
-        "pad",
-        "cumsum",
-        "split",
-        "expand_dims",
-        "real",
-        "imag",
-        "conj",
-        "complex",
-        "convert_element_type",
-        "reduce_precision",
-        "gather",
-        "dynamic_slice",
-        "dynamic_update_slice",
-        "scatter",
-        "scatter-add",
-        "scatter-sub",
-        "scatter_add",
-        "scatter_sub",
-        "tile",
-        "stack",
-        "unstack",
-        "psum",
-        "all_gather",
-        "ppermute",
-        "reduce_window_sum",
-        "fft",
-        "select_and_scatter_add",
-        "device_put",
-        "sharding_constraint",
-        "optimization_barrier",
-        "pvary",
-    ]
-)
+LINEAR = frozenset([
+    "add", "sub", "neg", "add_any", "broadcast_in_dim", "reshape", "transpose", "reduce_sum",
+    "concatenate", "squeeze", "slice", "copy", "copy_p", "rev", "pad", "cumsum", "split",
+    "expand_dims", "real", "imag", "conj", "complex", "convert_element_type",
+    "reduce_precision", "dynamic_slice", "dynamic_update_slice", "scatter", "scatter-add",
+    "scatter-sub", "scatter_add", "scatter_sub", "tile", "stack", "unstack", "psum",
+    "all_gather", "ppermute", "reduce_window_sum", "fft", "device_put", "sharding_constraint",
+    "optimization_barrier", "pvary",
+])  # fmt: skip
 """Primitives linear in all their floating-point operands taken together (integer operands, such
-as the indices of a gather, are fixed)."""
+as the indices of a slice, are fixed)."""
+
+
+def has_rule(equation: JaxprEqn) -> bool:
+    """Whether the tables here propagate this equation; else its JVP does."""
+    name = equation.primitive.name
+    if name == "pow":
+        return isinstance(equation.invars[1], Literal)
+    if (
+        name == "scatter"
+    ):  # of several updates to one place, any may win, but the same at each order
+        return equation.params["unique_indices"]
+    return name in LINEAR or name in RULES
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -169,6 +124,13 @@ def linear(order: Order) -> list[Coefficient]:
     zeroed = [jnp.zeros_like(x) if u is None else u for x, u in zip(order.values, top)]
     result = order.bind(*zeroed)
     return list(result) if order.equation.primitive.multiple_results else [result]
+
+
+@rule("gather")
+def _gather(order: Order) -> Coefficient:
+    """What is filled in for indices out of bounds is a constant, so zero from order 1 on."""
+    u_k, (_, indices) = order.inputs[0][order.k], order.values
+    return None if u_k is None else order.bind(u_k, indices, fill_value=0)
 
 
 @rule("mul")
@@ -210,10 +172,9 @@ def _power(order: Order, n: int, k: int) -> Series:
     return known
 
 
-@rule("integer_pow")
-def _integer_pow(order: Order) -> Coefficient:
+def _integer_power(order: Order, n: int) -> Coefficient:
     """Products, so that u_0 = 0 is no special case; a negative power divides 1 by them."""
-    k, n = order.k, order.equation.params["y"]
+    k = order.k
     if n == 0:
         return None
     w = _power(order, abs(n), k)
@@ -223,9 +184,33 @@ def _integer_pow(order: Order) -> Coefficient:
     return None if known is None else -known / values([w])[0]
 
 
+@rule("integer_pow")
+def _integer_pow(order: Order) -> Coefficient:
+    return _integer_power(order, order.equation.params["y"])
+
+
+@rule("pow")
+def _literal_pow(order: Order) -> Coefficient:
+    """v = u^r, r a number:  k u_0 v_k = sum_{j=1}^{k} (r j - (k - j)) u_j v_{k-j}.
+
+    At u_0 = 0 it has k < r vanishing derivatives; the next one is infinite and comes out as nan.
+    """
+    k, r = order.k, float(cast(Literal, order.equation.invars[1]).val)
+    if r.is_integer() and abs(r) < 1024:
+        return _integer_power(order, int(r))
+    u, (u_0, _) = order.inputs[0], order.values
+    total = None
+    for j in range(1, k + 1):
+        u_j, v_j = u[j], order.output[k - j]
+        if u_j is not None and v_j is not None:
+            total = add(total, scale((r * j - (k - j)) / k, u_j * v_j))
+    divisor = jnp.where(u_0 == 0, jnp.ones_like(u_0), u_0) if k < r else u_0
+    return None if total is None else total / divisor
+
+
 @rule("exp")
 def _exp(order: Order) -> Coefficient:
-    return integrate(order.inputs[0], order.output, order.k)
+    return integrate(order.slopes, order.output, order.k)
 
 
 @rule("tanh")
@@ -233,7 +218,7 @@ def _tanh(order: Order) -> Coefficient:
     """v' = w u' with w = 1 - v^2."""
     v, v_0 = order.output, order.value
     w = order.memo.setdefault("w", [1 - v_0 * v_0])
-    v_k = integrate(order.inputs[0], w, order.k)
+    v_k = integrate(order.slopes, w, order.k)
     w.append(scale(-1, square([*v, v_k], order.k)))
     return v_k
 
@@ -243,17 +228,16 @@ def _logistic(order: Order) -> Coefficient:
     """v' = w u' with w = v - v^2."""
     v, v_0 = order.output, order.value
     w = order.memo.setdefault("w", [v_0 * (1 - v_0)])
-    v_k = integrate(order.inputs[0], w, order.k)
+    v_k = integrate(order.slopes, w, order.k)
     w.append(subtract(v_k, square([*v, v_k], order.k)))
     return v_k
 
 
 def _circular(order: Order, partner: Callable[[Array], Array], sign: int) -> Coefficient:
     """sin' = cos u', cos' = -sin u', the partner's series kept beside."""
-    u = order.inputs[0]
     other = order.memo.setdefault("partner", [partner(order.values[0])])
-    v_k = scale(sign, integrate(u, other, order.k))
-    other.append(scale(-sign, integrate(u, order.output, order.k)))
+    v_k = scale(sign, integrate(order.slopes, other, order.k))
+    other.append(scale(-sign, integrate(order.slopes, order.output, order.k)))
     return v_k
 
 

@@ -13,6 +13,10 @@ Series: TypeAlias = Sequence[Coefficient]
 """[u_0, ..., u_k]."""
 
 
+def dense(a: Coefficient, like: Any) -> Array:
+    return jnp.zeros_like(like) if a is None else a
+
+
 def add(a: Coefficient, b: Coefficient) -> Coefficient:
     if a is None or b is None:
         return b if a is None else a
@@ -26,7 +30,7 @@ def subtract(a: Coefficient, b: Coefficient) -> Coefficient:
 
 
 def scale(factor: int | float, a: Coefficient) -> Coefficient:
-    return None if a is None else factor * a
+    return a if a is None or factor == 1 else factor * a
 
 
 def convolve(
@@ -53,11 +57,14 @@ def square(u: Series, k: int) -> Coefficient:
     return total if k % 2 or middle is None else add(total, middle * middle)
 
 
-def integrate(u: Series, w: Series, k: int) -> Coefficient:
-    """Coefficient k of the integral of u'(s) w(s) ds: (1/k) sum_{j=1}^{k} j u_j w_{k-j}."""
+def integrate(slopes: Series, w: Series, k: int) -> Coefficient:
+    """Coefficient k of the integral of u'(s) w(s) ds: (1/k) sum_{j=1}^{k} j u_j w_{k-j}.
+
+    `slopes[j]` is j u_j, computed once and not at each order again.
+    """
     total = None
     for j in range(1, k + 1):
-        a, b = u[j], w[k - j]
+        a, b = slopes[j], w[k - j]
         if a is not None and b is not None:
-            total = add(total, a * b if j == k else (j / k) * (a * b))
-    return total
+            total = add(total, a * b)
+    return scale(1 / k, total)

@@ -1,0 +1,188 @@
+"""Taylor mode through whole programs: custom rules, calls, loops, linear algebra, derivatives."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import pytest
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from helpers import assert_close
+from jet_reference import check_against_nested
+from tenfold.base.jet import jet
+
+POINT = (0.31, 0.72, 0.24, 0.55)
+
+
+@jax.custom_jvp
+def flattened(x):
+    """tanh, whose rule says that its slope is that of sin: the rule must win."""
+    return jnp.tanh(x)
+
+
+flattened.defjvps(lambda dx, out, x: dx * jnp.cos(x) * out)
+
+
+@jax.custom_vjp
+def backward_only(x):
+    return jnp.sin(x) * x
+
+
+backward_only.defvjp(lambda x: (backward_only(x), x), lambda x, g: (0.0 * x * g,))
+
+
+def scanned(x):
+    final, all_of_them = jax.lax.scan(
+        lambda c, a: (jnp.sin(c) * a + c, c * a), x, jnp.arange(1.0, 4.0, dtype=x.dtype)
+    )
+    return final + all_of_them[1]
+
+
+def scanned_over(x):
+    """The curve is in what is scanned over, and in a constant of the body."""
+    return jax.lax.scan(lambda c, a: (c * a + x, jnp.exp(a) * c), 0.1 * x, x)
+
+
+def looped(x):
+    return jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.sin(c[1]) * x), (0, x))[1]
+
+
+def stopped_by_value(x):
+    return jax.lax.while_loop(lambda c: jnp.sum(c) < 6.0, lambda c: c * (1.5 + 0.1 * x), x)
+
+
+def matrix(x):
+    return jnp.outer(x, x) + jnp.diag(jnp.arange(3.0, 7.0, dtype=x.dtype))
+
+
+def net(x):
+    return jnp.tanh(matrix(x) @ jax.nn.softplus(x))
+
+
+PROGRAMS = {
+    "custom_jvp": lambda x: flattened(x) * x,
+    "custom_vjp": lambda x: backward_only(x) + x,
+    "jit": jax.jit(lambda x: jnp.sin(x) * x),
+    "jit of jit": jax.jit(lambda x: jax.jit(jnp.sin)(x) * jax.jit(jnp.cos)(x)),
+    "filter_jit": eqx.filter_jit(lambda x: jnp.sin(x) * x),
+    "checkpoint": jax.checkpoint(lambda x: jnp.sin(x) * x),
+    "filter_checkpoint": eqx.filter_checkpoint(lambda x: jax.nn.softplus(x) * x),
+    "optimization barrier": lambda x: jax.lax.optimization_barrier((x * x, x))[0] * x,
+    "scan": scanned,
+    "scan over": lambda x: scanned_over(x)[0] + jnp.sum(scanned_over(x)[1], 0),
+    "while": looped,
+    "while, stopped by value": stopped_by_value,
+    "fori": lambda x: jax.lax.fori_loop(0, 3, lambda i, c: jnp.sin(c) * x, x),
+    "fori, unknown length": lambda x: jax.lax.fori_loop(0, jnp.argmax(x) + 1, lambda i, c: c * x, x),
+    "cond": lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x),
+    "switch": lambda x: jax.lax.switch(jnp.argmax(x), [jnp.cos, jnp.sin, jnp.exp], x) * x,
+    "map": lambda x: jax.lax.map(lambda a: jnp.sin(a) * x, x),
+    "associative scan": lambda x: jax.lax.associative_scan(jnp.multiply, x),
+    "vmap": jax.vmap(lambda a: jax.nn.softplus(a) * a),
+    "solve": lambda x: jnp.linalg.solve(matrix(x), jnp.sin(x)),
+    "inverse and det": lambda x: jnp.linalg.inv(matrix(x)) * jnp.linalg.det(matrix(x)),
+    "slogdet": lambda x: jnp.linalg.slogdet(matrix(x))[1],
+    "cholesky": lambda x: jnp.linalg.cholesky(matrix(x)),
+    "triangular solve": lambda x: jax.scipy.linalg.solve_triangular(matrix(x), x),
+    "eigvalsh": lambda x: jnp.linalg.eigvalsh(matrix(x)),
+    "eigh": lambda x: jnp.linalg.eigh(matrix(x))[1] ** 2,
+    "qr": lambda x: jnp.abs(jnp.linalg.qr(matrix(x))[1]),
+    "singular values": lambda x: jnp.linalg.svd(matrix(x), compute_uv=False),
+    "expm": lambda x: jax.scipy.linalg.expm(0.1 * jnp.outer(x, x)),
+    "lineax": lambda x: lx.linear_solve(lx.MatrixLinearOperator(matrix(x)), x, throw=False).value,
+    "conjugate gradients": lambda x: jax.scipy.sparse.linalg.cg(matrix(x), x, maxiter=4)[0],
+    "jvp inside": lambda x: jax.jvp(net, (x,), (jnp.sin(x),))[1],
+    "grad inside": jax.grad(lambda x: jnp.sum(net(x) ** 2)),
+    "hvp inside": lambda x: jax.jvp(jax.grad(lambda x: jnp.sum(net(x))), (x,), (x,))[1],
+    "jacobian inside": lambda x: jnp.trace(jax.jacfwd(net)(x)),
+    "vjp inside": lambda x: jax.vjp(net, x)[1](x)[0],
+}  # fmt: skip
+SHORT = {"expm": 2, "eigh": 2, "qr": 2, "singular values": 2, "hvp inside": 2}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_have_the_series_of_nested_jvps(name, x64):
+    """Custom rules, calls, control flow, linear algebra and derivatives inside f."""
+    if name == "custom_vjp":
+        pytest.skip("JAX can't nest JVPs here; see the test of its own below")
+    check_against_nested(PROGRAMS[name], POINT, SHORT.get(name, 3))
+
+
+def test_a_custom_vjp_function_is_differentiated_through_its_own_body(x64):
+    """Forward mode has no use for the backward rule (a false one here), and JAX itself refuses."""
+    x = jnp.asarray(POINT)
+    curve = [jnp.cos(x), x, jnp.ones_like(x)]
+    ours = jet(lambda x: backward_only(x) + x, (x,), (curve,))
+    assert_close(ours, jet(lambda x: jnp.sin(x) * x + x, (x,), (curve,)))
+
+
+def test_softplus_bends_by_a_quarter_at_exactly_zero(x64):
+    """Its custom rule is honoured; max and abs, of which its body is made, don't bend there.
+
+    The derivatives of log(1 + exp) at 0 are 1/2, 1/4, 0, -1/8, 0, 1/4.
+    """
+    zero, one = jnp.zeros(()), jnp.ones(())
+    _, series = jet(jax.nn.softplus, (zero,), ([one] + [zero] * 5,))
+    assert_close(series, [0.5 * one, 0.25 * one, zero, -0.125 * one, zero, 0.25 * one])
+
+
+# ---- Primitives that nobody has heard of -----------------------------------------------------
+
+
+def primitive(name, implementation, jvp=None):
+    made = Primitive(name)
+    made.def_impl(implementation)
+    made.def_abstract_eval(lambda x: x)
+    mlir.register_lowering(made, mlir.lower_fun(implementation, multiple_results=False))
+    batching.primitive_batchers[made] = lambda args, dims: (made.bind(*args), dims[0])
+    if jvp:
+        ad.primitive_jvps[made] = jvp(made)
+    return made
+
+
+def test_an_unknown_primitive_is_propagated_through_its_jvp(x64):
+    """cubic(x) = x^3, with d cubic = 3 x^2 dx, where x^2 is computed by ordinary primitives."""
+
+    def jvp(made):
+        return lambda primals, tangents: (
+            made.bind(*primals),
+            3 * primals[0] ** 2 * tangents[0],
+        )
+
+    cubic = primitive("cubic", lambda x: x * x * x, jvp)
+    check_against_nested(lambda x: jnp.sin(cubic.bind(x)), POINT, 4)
+
+
+def test_an_unknown_primitive_may_use_itself_in_its_jvp(x64):
+    """growing(x) = exp(x): its series is aliased to its own slope's, and still right."""
+
+    def jvp(made):
+        def rule(primals, tangents):
+            value = made.bind(*primals)
+            return value, value * tangents[0]
+
+        return rule
+
+    growing = primitive("growing", jnp.exp, jvp)
+    check_against_nested(lambda x: growing.bind(x * x), POINT, 4)
+
+
+def test_a_primitive_without_a_jvp_is_refused_by_name_and_line(x64):
+    """The message names the primitive, this file, and the way out."""
+    opaque = primitive("opaque", jnp.sin)
+    x = jnp.asarray(POINT)
+    with pytest.raises(NotImplementedError, match=r"'opaque' at .*test_jet_programs\.py:\d+.*jvp"):
+        jet(lambda x: opaque.bind(x), (x,), ([x],))
+    value, _ = jet(lambda x: opaque.bind(jnp.ones(4)) * x, (x,), ([x],))
+    assert_close(value, jnp.sin(1.0) * x)
+
+
+def test_a_callback_is_refused_by_name_and_line_too():
+    x = jnp.ones(4)
+
+    def f(x):
+        return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    with pytest.raises(NotImplementedError, match="pure_callback"):
+        jet(f, (x,), ([x],))
