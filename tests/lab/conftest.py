@@ -89,7 +89,7 @@ class Shell:
 
     def __call__(self, *words: str, **environment: str) -> Said:
         process = self.start(*words, **environment)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=400)
         assert "Traceback" not in err, err
         return Said(process.returncode, out, err)
 

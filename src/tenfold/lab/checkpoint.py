@@ -1,6 +1,9 @@
 """Checkpoints of any pytree of arrays: asynchronous, atomic, verified when read (Orbax)."""
 
 import hashlib
+import os
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,8 +78,10 @@ class Checkpoints:
             # In the background, a folder that can't be made holds up the process for 20 minutes.
             async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
             create=owner,
-            cleanup_tmp_directories=owner,
         )
+        if owner:  # not by Orbax, which would still be at it when the next save begins
+            for leftover in folder.glob("*.orbax-checkpoint-tmp"):
+                shutil.rmtree(leftover, ignore_errors=True)
         try:
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
         except OSError as error:
@@ -102,9 +107,7 @@ class Checkpoints:
             if wait:
                 self._manager.wait_until_finished()
         except Exception as error:
-            raise CheckpointError(
-                f"cannot write {self.folder / str(step)}: {_line(error)}"
-            ) from error
+            raise self._unwritable(error) from error
 
     def restore(self, step: int, like: dict[str, PyTree]) -> dict[str, PyTree]:
         """The items of checkpoint `step`; `like` gives their structure, shapes and dtypes.
@@ -170,9 +173,11 @@ class Checkpoints:
             except Exception as error:
                 errors.append(error)
         if errors:
-            raise CheckpointError(
-                f"cannot write below {self.folder}: {_line(errors[0])}"
-            ) from errors[0]
+            raise self._unwritable(errors[0]) from errors[0]
+
+    def _unwritable(self, error: Exception) -> CheckpointError:
+        """It names no step: Orbax may be telling of the one before."""
+        return CheckpointError(f"cannot write a checkpoint below {self.folder}: {_line(error)}")
 
 
 def _shapes(tree: PyTree) -> dict[str, Any]:
@@ -186,11 +191,14 @@ def _shapes(tree: PyTree) -> dict[str, Any]:
 
 
 def _line(error: BaseException) -> str:
-    """An error's own words in one short line."""
+    """An error's own words in one short line; the system's, where it is the system's."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
+        code = re.search(r"\bos_error_code='(\d+)'", str(cause))  # an error from C++
+        if code:
+            return os.strerror(int(code[1]))
         cause = cause.__cause__ or cause.__context__
     text = str(error).strip().splitlines()
     return (text[0] if text else type(error).__name__)[:200]

@@ -46,7 +46,7 @@ NETWORK = {
 
 @pytest.mark.parametrize("f", NETWORK.values(), ids=NETWORK)
 def test_the_program_grows_at_most_quadratically_in_the_order(f):
-    """Exponent of the number of equations between K = 8 and K = 16 (nested JVPs: 256 times more)."""
+    """Exponent of the number of equations between K = 8 and K = 16 (nested JVPs: 256-fold)."""
     counts = [
         equations(lambda x, k=k: jet(f, (x,), (curve(x, k),), scaled=True), X) for k in (4, 8, 16)
     ]

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jet_reference import nested_derivatives
 
 from helpers import FD_TOLERANCE, assert_close, finite_difference
-from jet_reference import nested_derivatives
 from tenfold.base.jet import Tower, jet
 
 
@@ -30,7 +30,7 @@ def test_pytrees_go_in_and_come_out(state):
     assert_close(value, field(state, t))
     for index in (0, 1):
         nested = nested_derivatives(
-            lambda both: field(*both)[index], (state, t), list(zip(curve, rates))
+            lambda both, index=index: field(*both)[index], (state, t), list(zip(curve, rates))
         )
         ours = [math.factorial(k) * c[index] for k, c in enumerate(series, 1)]
         assert_close(ours, nested[1:])
@@ -156,7 +156,12 @@ def x(x64, getkey):
 
 def test_jit_checkpoint_and_vmap_change_nothing(x):
     expected = third(x)
-    for transformed in (jax.jit(third), jax.checkpoint(third), jax.vmap(third), jax.jit(jax.vmap(third))):
+    for transformed in (
+        jax.jit(third),
+        jax.checkpoint(third),
+        jax.vmap(third),
+        jax.jit(jax.vmap(third)),
+    ):
         assert_close(transformed(x), expected)
 
 

@@ -7,9 +7,9 @@ import lineax as lx
 import pytest
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
+from jet_reference import check_against_nested
 
 from helpers import assert_close
-from jet_reference import check_against_nested
 from tenfold.base.jet import jet
 
 POINT = (0.31, 0.72, 0.24, 0.55)
@@ -45,7 +45,9 @@ def scanned_over(x):
 
 
 def looped(x):
-    return jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.sin(c[1]) * x), (0, x))[1]
+    return jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, jnp.sin(c[1]) * x), (0, x))[
+        1
+    ]
 
 
 def stopped_by_value(x):
@@ -74,7 +76,9 @@ PROGRAMS = {
     "while": looped,
     "while, stopped by value": stopped_by_value,
     "fori": lambda x: jax.lax.fori_loop(0, 3, lambda i, c: jnp.sin(c) * x, x),
-    "fori, unknown length": lambda x: jax.lax.fori_loop(0, jnp.argmax(x) + 1, lambda i, c: c * x, x),
+    "fori, unknown length": lambda x: jax.lax.fori_loop(
+        0, jnp.argmax(x) + 1, lambda i, c: c * x, x
+    ),
     "cond": lambda x: jax.lax.cond(x[0] > 0, jnp.sin, jnp.cos, x),
     "switch": lambda x: jax.lax.switch(jnp.argmax(x), [jnp.cos, jnp.sin, jnp.exp], x) * x,
     "map": lambda x: jax.lax.map(lambda a: jnp.sin(a) * x, x),

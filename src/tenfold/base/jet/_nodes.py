@@ -112,7 +112,7 @@ class Derivative(Node):
         moving, equation = self._moving, self._equation
         tangents = [jnp.zeros_like(x) for x, moves in zip(starts, moving) if moves]
         try:
-            # JAX's own rules need not pass where the user asked for strict promotion (pow's doesn't).
+            # JAX's own rules need not pass under strict promotion, should the user ask for it.
             with jax.numpy_dtype_promotion("standard"):
                 slope = jax.make_jaxpr(lambda x, dx: _slope(equation, moving, x, dx))
                 closed = slope(starts, tangents)

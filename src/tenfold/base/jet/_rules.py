@@ -51,13 +51,6 @@ class Order:
         """Coefficient 0 of the result."""
         return values([self.output])[0]
 
-    @property
-    def slopes(self) -> Series:
-        """j u_j of the first operand, j = 0..k: the coefficients of s u'(s)."""
-        kept = self.memo.setdefault("slopes", [None])
-        kept += [scale(j, self.inputs[0][j]) for j in range(len(kept), self.k + 1)]
-        return kept
-
     def bind(self, *operands: Array, **changed: Any) -> Any:
         return self.equation.primitive.bind(*operands, **(self.equation.params | changed))
 
@@ -210,7 +203,7 @@ def _literal_pow(order: Order) -> Coefficient:
 
 @rule("exp")
 def _exp(order: Order) -> Coefficient:
-    return integrate(order.slopes, order.output, order.k)
+    return integrate(order.inputs[0], order.output, order.k)
 
 
 @rule("tanh")
@@ -218,7 +211,7 @@ def _tanh(order: Order) -> Coefficient:
     """v' = w u' with w = 1 - v^2."""
     v, v_0 = order.output, order.value
     w = order.memo.setdefault("w", [1 - v_0 * v_0])
-    v_k = integrate(order.slopes, w, order.k)
+    v_k = integrate(order.inputs[0], w, order.k)
     w.append(scale(-1, square([*v, v_k], order.k)))
     return v_k
 
@@ -228,7 +221,7 @@ def _logistic(order: Order) -> Coefficient:
     """v' = w u' with w = v - v^2."""
     v, v_0 = order.output, order.value
     w = order.memo.setdefault("w", [v_0 * (1 - v_0)])
-    v_k = integrate(order.slopes, w, order.k)
+    v_k = integrate(order.inputs[0], w, order.k)
     w.append(subtract(v_k, square([*v, v_k], order.k)))
     return v_k
 
@@ -236,8 +229,8 @@ def _logistic(order: Order) -> Coefficient:
 def _circular(order: Order, partner: Callable[[Array], Array], sign: int) -> Coefficient:
     """sin' = cos u', cos' = -sin u', the partner's series kept beside."""
     other = order.memo.setdefault("partner", [partner(order.values[0])])
-    v_k = scale(sign, integrate(order.slopes, other, order.k))
-    other.append(scale(-sign, integrate(order.slopes, order.output, order.k)))
+    v_k = scale(sign, integrate(order.inputs[0], other, order.k))
+    other.append(scale(-sign, integrate(order.inputs[0], order.output, order.k)))
     return v_k
 
 
