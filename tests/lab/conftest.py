@@ -25,10 +25,18 @@ def site(tmp_path):
     return folder
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """One compile cache for all processes that the tests start, and not the user's."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def tiny(site, monkeypatch):
-    """The study `tiny`, found through its entry point by this process."""
+def tiny(site, cache, monkeypatch):
+    """The study `tiny`, found through its entry point by this process and by its workers."""
     monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("TENFOLD_CACHE", str(cache))
     from tenfold.lab import registry
 
     yield registry.load("tiny")
@@ -95,6 +103,6 @@ class Shell:
 
 
 @pytest.fixture
-def shell(site, tmp_path, monkeypatch):
-    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
+def shell(site, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE", str(cache))
     return Shell(site, tmp_path)

@@ -37,7 +37,7 @@ class Options:
 
     workers: int | None = None
     """Worker processes; by default one a core up to two, and one beside an accelerator."""
-    checkpoint_seconds: float = 20.0
+    checkpoint_seconds: int | float = 20
     """Time between the checkpoints of a training."""
     if_changed: Literal["refuse", "keep", "fresh"] = "refuse"
     """When the study's source changed since the run: refuse, go on, or set it aside and start

@@ -40,7 +40,7 @@ class Run:
     """The run directory."""
     emit: Callable[[dict[str, Any]], None] = _quiet
     """Receives progress events (plain dicts)."""
-    checkpoint_seconds: float = 20.0
+    checkpoint_seconds: int | float = 20
     writer: Any = None
     """A tensorboardX `SummaryWriter`, when tracking is on."""
     ctrl_c: CtrlC = field(default_factory=CtrlC)

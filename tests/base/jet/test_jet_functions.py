@@ -1,7 +1,7 @@
 """Taylor mode against nested forward mode, a row a function (float64).
 
-A row is a name, a function of four numbers, and perhaps the order or the point. The loops, linear
-algebra and custom rules stand in `test_jet_programs`.
+A row is a name, a function of four numbers, and perhaps the order or the point. Linear algebra
+and custom rules stand in `test_jet_programs`, loops in `test_jet_loops`.
 """
 
 import equinox as eqx
@@ -14,36 +14,11 @@ SPREAD = (-1.3, -0.4, 0.3, 1.7)
 INSIDE = (0.31, 0.72, 0.24, 0.55)
 
 ACTIVATIONS = [
-    "celu",
-    "elu",
-    "gelu",
-    "hard_sigmoid",
-    "hard_silu",
-    "hard_swish",
-    "hard_tanh",
-    "identity",
-    "leaky_relu",
-    "log_sigmoid",
-    "log_softmax",
-    "logmeanexp",
-    "logsumexp",
-    "mish",
-    "relu",
-    "relu6",
-    "selu",
-    "sigmoid",
-    "silu",
-    "soft_sign",
-    "softmax",
-    "softplus",
-    "sparse_plus",
-    "sparse_sigmoid",
-    "squareplus",
-    "standardize",
-    "swish",
-    "tanh",
-    "glu",
-]
+    "celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity",
+    "leaky_relu", "log_sigmoid", "log_softmax", "logmeanexp", "logsumexp", "mish", "relu",
+    "relu6", "selu", "sigmoid", "silu", "soft_sign", "softmax", "softplus", "sparse_plus",
+    "sparse_sigmoid", "squareplus", "standardize", "swish", "tanh", "glu",
+]  # fmt: skip
 
 SMOOTH = {
     "sin": jnp.sin,
@@ -130,6 +105,8 @@ ARRAYS = {
     "at add": lambda x: x.at[jnp.array([0, 0, 2])].add(x[1:] ** 2),
     "at mul": lambda x: x.at[jnp.array([0, 2])].mul(x[1:3], unique_indices=True),
     "at max": lambda x: x.at[jnp.array([0, 2])].max(x[1:3] ** 2),
+    "filled out of bounds": lambda x: x.at[jnp.array([1, 9])].get(mode="fill", fill_value=3.0) ** 2,
+    "at set, one place twice": lambda x: x.at[jnp.array([1, 1])].set(x[2:] ** 2),
     "gather": lambda x: x[jnp.array([2, 1, 1])] ** 2,
     "dynamic slice": lambda x: jax.lax.dynamic_slice(x * x, (jnp.argmax(x),), (1,)) * x,
     "dynamic update slice": lambda x: jax.lax.dynamic_update_slice(

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 from jax.extend import core
 from jaxtyping import PyTree
 
 from tenfold.base.jet._loops import fixed_point
 from tenfold.base.jet._series import Coefficient, Series, dense
-from tenfold.base.jet._tower import Frame, Node, evaluate, node
+from tenfold.base.jet._tower import Frame, Node, evaluate, literal, node
 
 
 @node("scan")
@@ -112,10 +113,10 @@ class Scan(Node):
 
 def _invariant(closed: core.ClosedJaxpr) -> list[Array | None]:
     """The outputs that depend on no input; `None` for the others."""
-    known = dict(zip(closed.jaxpr.constvars, closed.consts))
+    known = {v: jnp.asarray(c) for v, c in zip(closed.jaxpr.constvars, closed.consts)}
 
     def read(v: Any) -> Any:
-        return v.val if isinstance(v, core.Literal) else known.get(v)
+        return literal(v) if isinstance(v, core.Literal) else known.get(v)
 
     for equation in closed.jaxpr.eqns:
         operands = [read(v) for v in equation.invars]

@@ -6,7 +6,7 @@ orders costs O(K^2) passes, nesting JVPs 2^K (arXiv 2007.04504, section 3 and ap
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import jax.numpy as jnp
 from jax import Array
@@ -59,6 +59,11 @@ def evaluate(equation: core.JaxprEqn, operands: Sequence[Array]) -> list[Array]:
         *operands, **equation.primitive.get_bind_params(equation.params)
     )
     return list(result) if equation.primitive.multiple_results else [result]
+
+
+def literal(variable: Any) -> Array:
+    """A literal's value, made at each reading: made once, it could outlive the trace."""
+    return jnp.asarray(variable.val, variable.aval.dtype)
 
 
 def _live(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
@@ -133,9 +138,8 @@ class Frame:
         return [self._read(v, k)[k] for v in self._jaxpr.outvars]
 
     def _read(self, variable: Any, k: int) -> Series:
-        # Constants become arrays at each reading: made once, they could outlive the trace.
         if isinstance(variable, core.Literal):
-            known: Series = [jnp.asarray(variable.val, cast(Any, variable.aval).dtype)]
+            known: Series = [literal(variable)]
         elif variable in self._constants:
             known = [jnp.asarray(self._constants[variable])]
         else:

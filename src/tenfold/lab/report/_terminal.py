@@ -20,7 +20,7 @@ def claims_table(records: Sequence[RunRecord], width: int) -> Table:
 
     It is `width` columns wide at most. The paper's numbers have a column where there are any.
     """
-    rows = [_row(run, claim, records) for run in records for claim in run.claims]
+    rows = [row for run in records for row in _rows(run, records)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
     names = ["claim", *["paper"] * has_numbers(records), "measured, 95 % interval", "verdict"]
     for name, size in zip(names, _widths(rows or [[Text()] * len(names)], width)):
@@ -61,13 +61,19 @@ def print_claims(records: Sequence[RunRecord], console: Console) -> None:
     console.file.write(text.encode(encoding, "replace").decode(encoding))
 
 
+def _rows(run: RunRecord, records: Sequence[RunRecord]) -> list[list[Text]]:
+    rows = [_row(run, claim, records) for claim in run.claims]
+    if run.sabotage and rows:
+        empty = [Text()] * (len(rows[0]) - 1)
+        rows.insert(0, [_plain(f"sabotaged: {run.sabotage}", "bold italic"), *empty])
+    return rows
+
+
 def _row(run: RunRecord, record: ClaimRecord, records: Sequence[RunRecord]) -> list[Text]:
     claim, words = record.claim, describe(record)
     name = claim.id if run.preset == "small" else f"{claim.id} ({run.preset})"
     sign = f" ({signs(records)[claim.scale]})" if claim.scale else ""
     said = _stack((name + sign, "bold"), (claim.says, ""))
-    if run.sabotage:
-        said.append_text(_stack(("", ""), (f"sabotaged: {run.sabotage}", "italic")))
     measured = _plain(words.value, "bold").append("\n" if has_numbers(records) else " ")
     measured.append_text(_plain(words.interval))
     for note in (f"{words.needs}; {words.sides}", record.verdict.note):
