@@ -70,6 +70,8 @@ _SETS = (
     ),
     DataSet("densities", "two moons, pinwheel, checkerboard and other 2-D toys", "made"),
     DataSet("oscillators", "damped oscillators seen at irregular times, solved exactly", "made"),
+    DataSet("walks", "noisy limit cycles in 50 channels, in the shape of the mocap set", "made"),
+    DataSet("lorenz", "paths of the stochastic Lorenz system, seen with noise", "made"),
 )
 CATALOGUE: dict[str, DataSet] = {entry.name: entry for entry in _SETS}
 

@@ -1,0 +1,228 @@
+"""What the theory promises, on equations with known answers (claims 1 to 4)."""
+
+import statistics
+import time
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from tenfold import sde
+from tenfold.base.typing import Key
+from tenfold.lab.run import Run
+from tenfold.sde._backsolve import Backsolve
+from tenfold.sde._flow import System
+from tenfold.sde._gradients import AbstractGradient
+from tenfold.sde._march import Problem, Saved
+
+NS = (16, 32, 64, 128, 256)
+
+
+class Proportional(eqx.Module):
+    """rate z."""
+
+    rate: Array
+
+    def __call__(self, t: Any, z: Array, args: Any) -> Array:
+        return self.rate * z
+
+
+def brownian_growth() -> sde.SDE:
+    """dz = 0.1 z dt + 0.3 z dW in Ito's calculus: geometric Brownian motion."""
+    drift, diffusion = Proportional(jnp.array(0.1)), Proportional(jnp.array(0.3))
+    return sde.SDE(drift, diffusion, noise="diagonal", kind="ito")
+
+
+def closed_form(equation: Any, z0: Array, t: Any, w: Array) -> Array:
+    mu, sigma = equation.drift.rate, equation.diffusion.rate
+    return z0 * jnp.exp((mu - 0.5 * sigma**2) * t + sigma * w)
+
+
+class _Renewed(eqx.Module):
+    """The blocks of a noise, each query with its sign and place forgotten: not the same path."""
+
+    blocks: Any
+    preferred: int = eqx.field(static=True)
+
+    def __call__(self, first: Any, size: int) -> sde.Increment:
+        found = self.blocks(first, size)
+        return jax.tree.map(lambda x: -x[::-1], found)
+
+
+class NotReplayed(AbstractGradient):
+    """The sabotage: a way back that draws its own noise."""
+
+    inner: Any
+
+    def check(self, problem: Problem) -> None:
+        self.inner.check(problem)
+
+    def __call__(self, problem: Problem) -> Saved:
+        renewed = eqx.tree_at(
+            lambda p: p.noise, problem, _Renewed(problem.noise, problem.noise.preferred)
+        )
+        right, wrong = self.inner(problem), self.inner(renewed)
+
+        def values_of(a: Any, b: Any) -> Any:  # values of the one, gradients of the other
+            return b + jax.lax.stop_gradient(a - b)
+
+        return jax.tree.map(values_of, right, wrong)
+
+
+def orders(config: Any, key: Key, run: Run, *, replayed: bool = True) -> dict[str, float]:
+    """Fitted slopes of the error of value and gradient, 400 paths, against the closed form."""
+    del run
+    cases = {
+        "euler": (sde.EulerMaruyama(), sde.Checkpoint()),
+        "milstein": (sde.Milstein(), sde.Checkpoint()),
+        "adjoint": (sde.Heun(), sde.Backsolve()),
+        "exact": (sde.ReversibleHeun(), sde.Exact()),
+    }
+    found: dict[str, float] = {}
+    with jax.enable_x64(True):
+        equation, z0 = brownian_growth(), jnp.array([1.5])
+        options = {"exact": closed_form, "ns": NS, "paths": config.paths, "key": key}
+        for name, (method, gradient) in cases.items():
+            way = gradient if replayed else NotReplayed(gradient)
+            order = sde.gradient_order(equation, z0, method=method, gradient=way, **options)
+            found[f"{name}_gradient"] = float(order.slope)
+            found |= {f"{name}_errors": order.errors, "step_sizes": order.steps}
+            value = sde.strong_order(equation, z0, method=method, **options)
+            found[f"{name}_value"] = float(value.slope)
+    return found
+
+
+# ---- Memory -----------------------------------------------------------------------------------
+def _bytes(gradient: AbstractGradient, steps: int, net: Any) -> tuple[int, Any]:
+    """Temporary bytes of the compiled gradient, and the gradient."""
+    ts = jnp.array([0.0, 1.0])
+
+    def loss(net: Any, z0: Array, key: Array) -> Array:
+        diffusion = Proportional(jnp.array(0.3))
+        equation = sde.SDE(net, diffusion, noise="diagonal", kind="stratonovich")
+        out = sde.sdesolve(equation, z0, ts, key, substeps=steps, gradient=gradient)
+        return jnp.sum(out.zs[-1] ** 2)
+
+    z0, key = jnp.ones((16, 6)), jax.random.key(3)
+    compiled = jax.jit(jax.grad(loss)).lower(net, z0, key).compile()
+    used: Any = compiled.memory_analysis()
+    return used.temp_size_in_bytes, compiled(net, z0, key)
+
+
+class _Net(eqx.Module):
+    inner: Array
+    outer: Array
+
+    def __call__(self, t: Any, z: Array, args: Any) -> Array:
+        return jnp.tanh(z @ self.inner) @ self.outer - z
+
+
+def memory(
+    config: Any, key: Key, run: Run, *, exact: Any = None, adjoint: Any = None
+) -> dict[str, Any]:
+    """Bytes at several numbers of steps; both gradients at equal steps; float64."""
+    del config, run
+    ways = {"exact": exact or sde.Exact(), "adjoint": adjoint or sde.Backsolve()}
+    ways |= {"stored": sde.Store(), "checkpoint": sde.Checkpoint()}
+    counts = (100, 300, 1000)
+    with jax.enable_x64(True):
+        first, second = jax.random.split(key)
+        net = _Net(jax.random.normal(first, (6, 32)) / 3, jax.random.normal(second, (32, 6)) / 6)
+        rows = {name: [_bytes(way, n, net) for n in counts] for name, way in ways.items()}
+    used = {name: [row[0] for row in row_] for name, row_ in rows.items()}
+    a, b = rows["exact"][0][1], rows["stored"][0][1]
+    gap = max(float(jnp.max(jnp.abs(x - y)) / jnp.max(jnp.abs(y))) for x, y in
+              zip(jax.tree.leaves(a), jax.tree.leaves(b)))  # fmt: skip
+    return {
+        "exact_growth": used["exact"][-1] / used["exact"][0],
+        "adjoint_growth": used["adjoint"][-1] / used["adjoint"][0],
+        "exact_share": used["exact"][-1] / used["stored"][-1],
+        "gradient_gap": gap,
+        "step_counts": counts,
+        **{f"{name}_bytes": row for name, row in used.items()},
+    }
+
+
+# ---- Reversal ---------------------------------------------------------------------------------
+def reversal(config: Any, key: Key, run: Run, *, negated: str) -> dict[str, Any]:
+    """Solves geometric Brownian motion back from its true end, by negated terms of one calculus.
+
+    Ito's by Euler-Maruyama, Stratonovich's by Heun; the root mean square error of z(0).
+    """
+    del run
+    with jax.enable_x64(True):
+        errors = [_rebuilt(n, config.paths, negated, key) for n in NS]
+        steps = 1 / jnp.asarray(NS, jnp.float64)
+        slope = sde.Order(steps, jnp.stack([e for e, _ in errors])).slope
+        gap = errors[-1][1]
+        return {
+            "error": float(errors[-1][0]),
+            "slope": float(slope),
+            "errors": [float(e) for e, _ in errors],
+            "step_sizes": steps,
+            "gap": gap,
+        }
+
+
+def _rebuilt(n: int, paths: int, negated: str, key: Key) -> tuple[Array, Array]:
+    """The error at 0, and that along the way."""
+    equation = brownian_growth()
+    noise = sde.GridNoise(key, (paths, 1), 0.0, 1.0, n)
+    w = jax.vmap(lambda i: noise.increment(i).w)(jnp.arange(n))
+    path = jnp.concatenate([jnp.zeros((1, paths, 1)), jnp.cumsum(w, axis=0)])
+    times = jnp.linspace(0, 1, n + 1)
+    truth = closed_form(equation, jnp.array(1.5), times[:, None, None], path)
+    if negated == "ito":
+        method, system = sde.EulerMaruyama(), System(equation, None, "ito")
+    else:
+        method, system = sde.Heun(), System(equation, None, "stratonovich")
+
+    def back(z: Array, x: Any) -> tuple[Array, Array]:
+        t, dw = x
+        z, _, _ = method.step(system, t, -1 / n, sde.Increment(-dw, None), z, None, None)
+        return z, jnp.sqrt(jnp.mean(z**2))
+
+    def body(z: Array, x: Any) -> tuple[Array, Array]:
+        t, dw, true = x
+        z, _ = back(z, (t, dw))
+        return z, jnp.sqrt(jnp.mean((z - true) ** 2))
+
+    _, gaps = jax.lax.scan(body, truth[-1], (times[1:], w, truth[:-1]), reverse=True)
+    return gaps[0], gaps
+
+
+# ---- The tree ---------------------------------------------------------------------------------
+def tree(
+    config: Any, key: Key, run: Run, *, summed: bool = False, fresh: bool = False
+) -> dict[str, Any]:
+    """Time of 64 queries at two tolerances, and whether a second query agrees."""
+    del config, run
+
+    def value(tol: float, key: Array, t: Array) -> Array:
+        if summed:  # a path without a tree: all increments up to t are added
+            grid = sde.GridNoise(key, (8,), 0.0, 1.0, round(1 / tol))
+            return grid.evaluate(jnp.round(t / tol) * tol)
+        return sde.VirtualBrownianTree(key, (8,), 0.0, 1.0, tol).value(t)
+
+    ts = jax.random.uniform(key, (64,))
+    seconds = []
+    for tol in (1e-2, 1e-4):
+        query = jax.jit(jax.vmap(lambda k, t, tol=tol: value(tol, k, t), in_axes=(None, 0)))
+        seconds.append(_median_seconds(query, key, ts))
+    query = jax.jit(jax.vmap(lambda k, t: value(1e-4, k, t), in_axes=(None, 0)))
+    again = jax.random.fold_in(key, 1) if fresh else key
+    gap = jnp.max(jnp.abs(query(key, ts) - query(again, ts[::-1])[::-1]))
+    return {"query_time_ratio": seconds[1] / seconds[0], "repeat_gap": float(gap)}
+
+
+def _median_seconds(f: Any, *args: Any) -> float:
+    jax.block_until_ready(f(*args))
+    seconds = []
+    for _ in range(15):
+        start = time.perf_counter()
+        for _ in range(4):
+            jax.block_until_ready(f(*args))
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)

@@ -1,0 +1,202 @@
+"""What arXiv 2001.01328 claims, and what would make each claim fail."""
+
+from functools import partial
+
+from tenfold.lab.claim import Claim
+
+theory, walking = "sections 3 and 7.1", "section 7.3, motion capture"
+order = partial(
+    Claim, where=theory, direction="near", tolerance=0.15, sabotage="not-replayed", arm="orders"
+)
+SCALE = "smaller nets and fewer steps than the paper's; its own numbers were not checked here"
+
+CLAIMS = (
+    order(
+        "sde/order-euler",
+        "Euler-Maruyama: gradients converge to the true ones at order 1/2",
+        metric="euler_gradient",
+        against=0.5,
+    ),
+    order(
+        "sde/order-milstein",
+        "Milstein: gradients converge at order 1",
+        metric="milstein_gradient",
+        against=1.0,
+    ),
+    order(
+        "sde/order-adjoint",
+        "the stochastic adjoint, solved backwards: order 1",
+        metric="adjoint_gradient",
+        against=1.0,
+    ),
+    order(
+        "sde/order-exact",
+        "reversible Heun and its exact gradient: order 1",
+        metric="exact_gradient",
+        against=1.0,
+    ),
+    Claim(
+        "sde/memory",
+        "memory of the adjoint does not grow with the steps (1000 against 100)",
+        theory,
+        "adjoint_growth",
+        "memory",
+        1.0,
+        "near",
+        0.1,
+        "stored",
+    ),
+    Claim(
+        "sde/memory-exact",
+        "... nor that of the exact gradient",
+        theory,
+        "exact_growth",
+        "memory",
+        1.0,
+        "near",
+        0.1,
+        "stored",
+    ),
+    Claim(
+        "sde/memory-stored",
+        "... which at 1000 steps is a tenth of stored backpropagation's, at most",
+        theory,
+        "exact_share",
+        "memory",
+        0.1,
+        "lower",
+        0.0,
+        "stored",
+    ),
+    Claim(
+        "sde/memory-accuracy",
+        "... at equal accuracy: both gradients agree to 1e-10",
+        theory,
+        "gradient_gap",
+        "memory",
+        0.0,
+        "near",
+        1e-10,
+        "not-replayed",
+    ),
+    Claim(
+        "sde/reversal",
+        "negated Stratonovich terms rebuild the path, ten times nearer than negated Ito terms",
+        "section 3",
+        "error",
+        "backward-stratonovich",
+        "backward-ito",
+        "lower",
+        0.9,
+        "negated-ito",
+        "ratio",
+    ),
+    Claim(
+        "sde/reversal-order",
+        "... with an error that falls like the step",
+        "section 3",
+        "slope",
+        "backward-stratonovich",
+        1.0,
+        "near",
+        0.2,
+        "negated-ito",
+    ),
+    Claim(
+        "sde/tree-cost",
+        "a query of the Brownian tree at 1e-4 costs at most 4 times one at 1e-2 (log: 2)",
+        "section 4",
+        "query_time_ratio",
+        "tree",
+        4.0,
+        "lower",
+        0.0,
+        "summed",
+    ),
+    Claim(
+        "sde/tree-same",
+        "... and gives the same value whenever it is asked",
+        "section 4",
+        "repeat_gap",
+        "tree",
+        0.0,
+        "near",
+        1e-12,
+        "fresh-noise",
+    ),
+    Claim(
+        "sde/latent-sde",
+        "a latent SDE predicts walks better than a latent ODE",
+        walking,
+        "test_mse",
+        "latent-sde",
+        "latent-ode",
+        "lower",
+        0.0,
+        "overweight",
+        scale=SCALE,
+    ),
+    Claim(
+        "sde/no-kl-trains",
+        "without the divergence it fits its training walks better",
+        walking,
+        "train_mse",
+        "no-kl",
+        "latent-sde",
+        "lower",
+        0.0,
+        "kl-kept",
+        scale=SCALE,
+    ),
+    Claim(
+        "sde/no-kl-tests",
+        "... and predicts new ones worse",
+        walking,
+        "test_mse",
+        "no-kl",
+        "latent-sde",
+        "higher",
+        0.0,
+        "kl-kept",
+        scale=SCALE,
+    ),
+    Claim(
+        "sde/lorenz-fits",
+        "on Lorenz paths the posterior is within 0.2 standard deviations of the data",
+        "section 7.2",
+        "posterior_rmse",
+        "lorenz",
+        0.2,
+        "lower",
+        0.0,
+        "overweight",
+        scale=SCALE,
+    ),
+    Claim(
+        "sde/lorenz-prior",
+        "... and paths of the prior look like data: a third of untrained paths' energy distance",
+        "section 7.2",
+        "prior_distance",
+        "lorenz",
+        "lorenz-untrained",
+        "lower",
+        2 / 3,
+        "prior-untrained",
+        "ratio",
+        scale=SCALE,
+    ),
+)
+
+DIFFERENCES = (
+    "Motion capture is the file that TENFOLD_DATA holds; without it (`--data auto`) the walks are "
+    "made up, and every number of these arms is about them. The metric `real_data` says which.",
+    "Trained on random windows of the training walks; the paper trains on whole walks. The model "
+    "kept is the one of least error on windows of the validation walks.",
+    "Drifts are bounded and contract, the diffusion has a floor and a ceiling, the observation "
+    "scale is learnt a channel. The paper's nets have none of these bounds.",
+    "Errors are given both as the mean over samples of the error (`test_mse`) and as the error of "
+    "the mean prediction (`test_mse_of_mean`); the first is what claims are about.",
+    "The fields see no time. Gradients are the exact ones of reversible Heun, not the backward "
+    "solve of the paper, which is the package's `Backsolve`.",
+    "Lorenz paths are scored by an energy distance; the paper shows them.",
+)
