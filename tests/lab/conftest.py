@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -84,9 +84,10 @@ class Shell:
 
     site: Path
     cwd: Path
+    started: list[subprocess.Popen] = field(default_factory=list)
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "tenfold.lab.cli", *map(str, words)],
             cwd=self.cwd,
             env=os.environ | {"PYTHONPATH": str(self.site), "COLUMNS": "200"} | environment,
@@ -94,6 +95,8 @@ class Shell:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def __call__(self, *words: str, **environment: str) -> Said:
         process = self.start(*words, **environment)
@@ -105,4 +108,8 @@ class Shell:
 @pytest.fixture
 def shell(site, cache, tmp_path, monkeypatch):
     monkeypatch.setenv("TENFOLD_CACHE", str(cache))
-    return Shell(site, tmp_path)
+    made = Shell(site, tmp_path)
+    yield made
+    for process in made.started:  # of a test that failed
+        process.kill()
+        process.communicate()

@@ -1,4 +1,4 @@
-"""`tenfold run` with real workers: a study that behaves, and studies, disks and users that don't."""
+"""`tenfold run` with real workers: a study that behaves, and what goes wrong around it."""
 
 import errno
 import json
@@ -17,13 +17,14 @@ QUICK = ("--steps", "3", "--workers", "1")
 
 @pytest.fixture
 def children(tiny, monkeypatch):
-    """The processes that the command started; none may outlive it."""
+    """The workers that the command started; none may outlive it."""
     started = []
 
     class Noted(subprocess.Popen):
         def __init__(self, *words, **options):
             super().__init__(*words, **options)
-            started.append(self)
+            if "tenfold.lab.worker" in self.args:
+                started.append(self)
 
     monkeypatch.setattr(pool.subprocess, "Popen", Noted)
     yield started
@@ -180,7 +181,7 @@ word, opened, replaced = os.environ["TINYLAB_FULL"], builtins.open, os.replace
 def full():
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-builtins.open = lambda file, *words, **how: full() if word in str(file) else opened(file, *words, **how)
+builtins.open = lambda file, *a, **b: full() if word in str(file) else opened(file, *a, **b)
 os.replace = lambda a, b: full() if word in str(b) else replaced(a, b)
 """
 

@@ -62,7 +62,7 @@ State = tuple[Array, Array, PyTree, PyTree]
 
 def _backward(problem: Problem, zs: Array, cotangents: Saved) -> Trained:
     ct_zs, ct_cost = cotangents
-    kind, (count, length) = problem.system.kind, problem.segments()
+    kind, (_, length) = problem.system.kind, problem.segments()
     problem = in_stratonovich(problem)
     fields, evaluate = trained_fields(problem)
 

@@ -248,7 +248,16 @@ def _undo(problem: Problem, args: PyTree) -> Callable:
         (z, y, rebuilt), (i, dw, anchor) = state, x
         z, y = anchored(anchor, 0, z), anchored(anchor, 1, y)
         t0, t1 = grid.times[i], grid.times[i + 1]
-        z, y = method.undo(system, t0, t1 - t0, dw, z, y, args)
+        undo: Any = method
+        z, y = undo.undo(
+            system,  # pyright: ignore
+            t0,
+            t1 - t0,
+            dw,
+            z,
+            y,
+            args,
+        )
         # Of the writes to one slot, that of the first step stays.
         return z, y, rebuilt.at[(i + grid.substeps - 1) // grid.substeps].set(z)
 

@@ -77,10 +77,11 @@ class RecordedNoise(AbstractNoise):
         if area and self.area is None:
             raise ValueError("RecordedNoise: this scheme needs `area`, which was not recorded")
         fine = agreement(self.times[::ratio], grid.times)
-        return _Slices(self._summed(ratio, area), fine)
+        return _Slices(steps=self._summed(ratio, area), agrees=fine)
 
     def _summed(self, ratio: int, area: bool) -> Increment:
         """Over runs of `ratio` steps, all at once."""
+
         def cut(x: Array) -> Array:
             return jnp.moveaxis(x.reshape(-1, ratio, *x.shape[1:]), 1, 0)
 
@@ -112,7 +113,5 @@ class _Slices(AbstractBlocks):
 
     def __call__(self, first: Any, size: int) -> Increment:
         i = first + jnp.arange(size, dtype=jnp.int32)
-        steps = Increment(
-            self.steps.w[i], None if self.steps.area is None else self.steps.area[i]
-        )
+        steps = Increment(self.steps.w[i], None if self.steps.area is None else self.steps.area[i])
         return checked(steps, self.agrees)

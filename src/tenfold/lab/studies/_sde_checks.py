@@ -12,7 +12,6 @@ from jax import Array
 from tenfold import sde
 from tenfold.base.typing import Key
 from tenfold.lab.run import Run
-from tenfold.sde._backsolve import Backsolve
 from tenfold.sde._flow import System
 from tenfold.sde._gradients import AbstractGradient
 from tenfold.sde._march import Problem, Saved
@@ -80,7 +79,7 @@ def orders(config: Any, key: Key, run: Run, *, replayed: bool = True) -> dict[st
         "adjoint": (sde.Heun(), sde.Backsolve()),
         "exact": (sde.ReversibleHeun(), sde.Exact()),
     }
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     with jax.enable_x64(True):
         equation, z0 = brownian_growth(), jnp.array([1.5])
         options = {"exact": closed_form, "ns": NS, "paths": config.paths, "key": key}
@@ -203,7 +202,7 @@ def tree(
     def value(tol: float, key: Array, t: Array) -> Array:
         if summed:  # a path without a tree: all increments up to t are added
             grid = sde.GridNoise(key, (8,), 0.0, 1.0, round(1 / tol))
-            return grid.evaluate(jnp.round(t / tol) * tol)
+            return grid.evaluate(jnp.round(t / tol) * tol)  # pyright: ignore
         return sde.VirtualBrownianTree(key, (8,), 0.0, 1.0, tol).value(t)
 
     ts = jax.random.uniform(key, (64,))
