@@ -105,7 +105,7 @@ def unbroken(shell, known):
 
 @slow
 def test_after_kill_9_the_workers_end_and_the_same_bits_are_reached(shell, unbroken, cut):
-    """Also when the last record was torn. Steps are not taken twice: the training goes on."""
+    """Also when the last record was torn. What a checkpoint holds is not done twice."""
     code, _, folder = cut(signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert metrics(folder).keys() < unbroken.keys()
@@ -118,7 +118,9 @@ def test_after_kill_9_the_workers_end_and_the_same_bits_are_reached(shell, unbro
     assert metrics(folder) == unbroken
     seen = [(f"{r['arm']}-{r['seed']}", r["step"]) for r in read_jsonl(records)]
     for unit, step in steps.items():
-        assert [s for u, s in seen if u == unit].count(5) == 1
+        # What was recorded after the last checkpoint is done, and recorded, again.
+        before = [s for u, s in seen if u == unit and s <= step]
+        assert len(before) == len(set(before))
         assert step > 0
 
 
