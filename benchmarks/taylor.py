@@ -7,7 +7,8 @@
 2. The gradient of a loss with R_K on 8 fixed Bosh3 steps: `solve_regularised` by each quadrature,
    and an augmented ODE written by hand with nested JVPs, relative to the solve without R_K.
 
-Run as `make bench`, or `python benchmarks/taylor.py`. One thread, float32, medians of 21.
+Run as `make bench`, or `python benchmarks/taylor.py`. One thread, float32; run times are
+medians of the seconds that this process computed, so that a busy machine doesn't matter much.
 """
 
 import os

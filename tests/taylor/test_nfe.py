@@ -1,5 +1,7 @@
 """`count_nfe` equals the number of times that the host was called."""
 
+from functools import partial
+
 import diffrax as dfx
 import jax
 import jax.numpy as jnp
@@ -46,27 +48,32 @@ def test_an_adaptive_solve_costs_what_the_host_counted(solver, dt0, x64):
 
 @pytest.mark.parametrize("solver", [dfx.Bosh3(), dfx.Dopri5()], ids=lambda s: type(s).__name__)
 def test_a_batch_that_shares_its_steps_is_counted_once(solver, x64):
-    """Joint: one count for the batch; per example: one each, as many as alone."""
+    """One count for the batch."""
     z = jnp.array([[1.0], [2.0], [40.0]])
     controller = dfx.PIDController(rtol=1e-6, atol=1e-6)
     counter, joint = counted(solver, z, 1e-3, controller, start=True)
     assert int(count_nfe(joint, solver)) == counter.count()
 
-    def one(row):
-        return count_nfe(
-            dfx.diffeqsolve(
-                dfx.ODETerm(stiff), solver, 0.0, 1.0, 1e-3, row, max_steps=10_000,
-                stepsize_controller=CountStart(controller), throw=False,
-                saveat=dfx.SaveAt(t1=True, controller_state=True),
-            ),
-            solver,
+
+def test_a_vmapped_solve_is_counted_per_example(x64):
+    """One count each, as many as alone, by the host's count of one example at a time."""
+    z, solver, counter = jnp.array([[1.0], [40.0]]), dfx.Bosh3(), EvalCounter(stiff)
+
+    @partial(jax.jit, static_argnums=0)
+    def evaluations(field, row):
+        solution = dfx.diffeqsolve(
+            dfx.ODETerm(field), solver, 0.0, 1.0, 1e-3, row, max_steps=10_000,
+            stepsize_controller=CountStart(dfx.PIDController(rtol=1e-6, atol=1e-6)),
+            saveat=dfx.SaveAt(t1=True, controller_state=True), throw=False,
         )  # fmt: skip
+        return count_nfe(solution, solver)
 
     alone = []
     for row in z:
-        counter, _ = counted(solver, row, 1e-3, controller)
+        counter.reset()
+        jax.block_until_ready(evaluations(counter, row))
         alone.append(counter.count())
-    np.testing.assert_array_equal(jax.vmap(one)(z), alone)
+    np.testing.assert_array_equal(jax.vmap(partial(evaluations, stiff))(z), alone)
     assert len(set(alone)) > 1, "these examples should differ in what they need"
 
 

@@ -4,6 +4,7 @@ It imports only what a verb needs, so that `list` and `--help` answer at once.
 """
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = dispatch(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not kill what is ending
         _say("interrupted")
         code = INTERRUPTED
     except BrokenPipeError:  # `tenfold list | head`

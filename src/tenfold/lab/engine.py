@@ -172,25 +172,25 @@ class _Execution:
 
     def run(self) -> Outcome:
         todo = [unit for unit, status in self._units.items() if status["state"] != "done"]
-        self._progress.open(self._directory.path, len(self._units), len(todo))
-        interrupted = bool(todo) and self._measure(todo)
+        count = min(worker_count(self._options), len(todo))
+        pool = Pool(count, threads=self._threads, log_folder=self._directory.path)
+        ctrl_c = CtrlC(pool.interrupt)
+        with ctrl_c.heard():
+            self._progress.open(self._directory.path, len(self._units), len(todo))
+            if todo:
+                self._measure(todo, pool)
         states = {unit["state"] for unit in self._units.values()}
-        state = "interrupted" if interrupted else "done" if states == {"done"} else "failed"
+        state = "interrupted" if ctrl_c.count else "done" if states == {"done"} else "failed"
         self._write(state)
         errors = {unit_name(*k): u["error"] for k, u in self._units.items() if u["error"]}
         return Outcome(self._directory, state, errors)
 
-    def _measure(self, todo: list[Unit]) -> bool:
-        """Measures these units; whether Ctrl-C was pressed meanwhile."""
+    def _measure(self, todo: list[Unit], pool: Pool):
         self._write("running")
-        count = min(worker_count(self._options), len(todo))
-        pool = Pool(count, threads=self._threads, log_folder=self._directory.path)
         options = {"checkpoint_seconds": self._options.checkpoint_seconds}
-        ctrl_c = CtrlC(pool.interrupt)
-        with ctrl_c.heard(), contextlib.closing(self._progress), pool:
+        with contextlib.closing(self._progress), pool:
             for event in pool.run(self._directory.path.absolute(), Schedule(todo), options):
                 self._take(event)
-        return ctrl_c.count > 0
 
     def _take(self, event: dict[str, Any]):
         self._progress.show(event)

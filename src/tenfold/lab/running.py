@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ def run(name: str, preset: str, arguments: list[str], command: str) -> int:
     for study, directory in zip(studies, directories):
         endings.append(_measured(study, directory, how))
         if endings[-1].state == "interrupted":
-            return _interrupted(directory)
+            return INTERRUPTED
     _show(
         [d.path for d in directories], parsed[0][0].out / "report.html" if name == "all" else None
     )
@@ -81,8 +82,20 @@ def _prepared(
 
 
 def _measured(study: Study, directory: RunDirectory, how: Options) -> Outcome:
-    outcome = engine.execute(study, directory, how, for_console(console()))
-    if outcome.state != "interrupted":
+    """Measures, and concludes unless it was interrupted."""
+    # The engine hears Ctrl-C while it measures. One more just after that must not cut off the line
+    # that tells how to go on, nor the way out.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupted = False
+    try:
+        outcome = engine.execute(study, directory, how, for_console(console()))
+        interrupted = outcome.state == "interrupted"
+    finally:
+        if not interrupted:
+            signal.signal(signal.SIGINT, before)
+    if interrupted:
+        _say_how_to_go_on(directory)
+    else:
         outcome.errors.update(conclude(study, directory))
     return outcome
 
@@ -98,7 +111,7 @@ def resume(options: ResumeOptions) -> int:
         )
     outcome = _measured(study, directory, how)
     if outcome.state == "interrupted":
-        return _interrupted(directory)
+        return INTERRUPTED
     _show([directory.path], None)
     return _exit_code([outcome])
 
@@ -126,11 +139,10 @@ def _show(directories: list[Path], page: Path | None) -> None:
     out.print(f"report: {target}", highlight=False, soft_wrap=True)
 
 
-def _interrupted(directory: RunDirectory) -> int:
+def _say_how_to_go_on(directory: RunDirectory) -> None:
     path = shlex.quote(str(directory.path))
     console().print(f"interrupted; go on with: tenfold resume {path}", highlight=False,
                     markup=False, soft_wrap=True)  # fmt: skip
-    return INTERRUPTED
 
 
 def _exit_code(outcomes: list[Outcome]) -> int:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import lineax as lx
 import numpy as np
 import pytest
 
@@ -108,6 +109,23 @@ def test_cross_products_of_a_square_are_computed_once():
     count = count_primitives(pushed(jnp.square, rows), X)
     products = count["mul"] - sum(1 for k in range(1, 9))  # one doubling an order
     assert products + count["square"] <= sum(k // 2 + 1 for k in range(9))
+
+
+MATRIX = 4 * jnp.eye(3)
+SOLVES = {
+    "custom_linear_solve": lambda x: jnp.linalg.solve(MATRIX + jnp.outer(x, x), x),
+    "triangular_solve": lambda x: jax.scipy.linalg.solve_triangular(MATRIX + jnp.outer(x, x), x),
+    "linear_solve": lambda x: (
+        lx.linear_solve(lx.MatrixLinearOperator(MATRIX + jnp.outer(x, x)), x, throw=False).value
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOLVES)
+def test_a_linear_system_is_solved_once_an_order(name):
+    """x_k from A_0: through JVPs alone, those of triangular systems would double at each order."""
+    count = count_primitives(lambda x: jet(SOLVES[name], (x,), ([x] * 6,), scaled=True), X)
+    assert count[name] == 7
 
 
 @pytest.mark.parametrize("order", [1, 4, 8])

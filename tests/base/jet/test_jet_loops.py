@@ -134,19 +134,32 @@ def test_a_batch_of_choices_is_each_choice_and_keeps_its_gradient(x64):
         return jax.lax.cond(x > 0, lambda x: jnp.sin(x) / x, lambda x: jnp.log(1 - x) * x, x)
 
     xs = jnp.asarray([-0.5, 0.7])
-    batched = jax.vmap(jax.value_and_grad(third(f)))(xs)
-    assert_close(batched[0], jnp.stack([third(f)(x) for x in xs]))
-    assert_close(batched[1], jnp.stack([jax.grad(third(f))(x) for x in xs]))
+    compute = jax.value_and_grad(third(f))
+    batched = jax.jit(jax.vmap(compute), compiler_options=QUICK)(xs)
+    single = jax.jit(compute, compiler_options=QUICK)
+    assert_close(batched, jax.tree.map(lambda *rows: jnp.stack(rows), *map(single, xs)))
+
+
+@pytest.mark.parametrize("name", ["scan over", "nested scan", "many carried", "while"])
+def test_a_batch_of_loops_is_each_loop(name, x64):
+    xs = jnp.stack([jnp.asarray(POINT), -jnp.asarray(POINT)])
+    compute = third(LOOPS[name])
+    batched = jax.jit(jax.vmap(compute), compiler_options=QUICK)(xs)
+    single = jax.jit(compute, compiler_options=QUICK)
+    assert_close(batched, jnp.stack([single(x) for x in xs]))
 
 
 def test_a_scan_takes_its_coefficients_one_at_a_time(x64):
     """`None` for zero too: a Tower through a scan is the jet through it."""
-    x = jnp.asarray(POINT)
-    tower = Tower(nested_scan, x)
-    ours = [tower.push_leaves([c])[0] for c in (x, jnp.sin(x), None, None, x)]
-    zero = jnp.zeros_like(x)
-    value, series = jet(nested_scan, (x,), ([jnp.sin(x), zero, zero, x],), scaled=True)
-    assert_close(ours, [value, *series])
+
+    @jax.jit
+    def both(x):
+        tower, zero = Tower(nested_scan, x), jnp.zeros_like(x)
+        pushed = [tower.push_leaves([c])[0] for c in (x, jnp.sin(x), None, None, x)]
+        value, series = jet(nested_scan, (x,), ([jnp.sin(x), zero, zero, x],), scaled=True)
+        return pushed, [value, *series]
+
+    assert_close(*both(jnp.asarray(POINT)))
 
 
 @pytest.mark.parametrize("order", [1, 4, 8])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from tenfold.base.jet import _loops, _nodes, _scan  # noqa: F401  (they register their nodes)
-from tenfold.base.jet._series import Coefficient
+from tenfold.base.jet._series import Coefficient, dense
 from tenfold.base.jet._tower import Frame
 
 
@@ -39,9 +39,7 @@ class Tower:
                     f"Taylor mode: every argument must be floating point, got {dtype}; "
                     "close over integers and booleans instead"
                 )
-        closed, shape = jax.make_jaxpr(f, return_shape=True)(*like)
-        self.out_structure = jax.tree.structure(shape)
-        self._out = closed.out_avals
+        closed, self.out_shape = jax.make_jaxpr(f, return_shape=True)(*like)
         self._inputs: list[list[Coefficient]] = [[] for _ in leaves]
         self._frame = Frame(closed.jaxpr, closed.consts, [True] * len(leaves))
 
@@ -54,10 +52,8 @@ class Tower:
     def push(self, *coefficient: PyTree) -> PyTree:
         """The next coefficient of f, from the next coefficient of its arguments."""
         outputs = self.push_leaves(self._structure.flatten_up_to(coefficient))
-        dense = [
-            jnp.zeros(a.shape, a.dtype) if o is None else o for o, a in zip(outputs, self._out)
-        ]
-        return jax.tree.unflatten(self.out_structure, dense)
+        shapes, structure = jax.tree.flatten(self.out_shape)
+        return jax.tree.unflatten(structure, [dense(o, s) for o, s in zip(outputs, shapes)])
 
 
 def jet(

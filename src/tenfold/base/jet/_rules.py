@@ -138,6 +138,23 @@ def _bilinear(order: Order) -> Coefficient:
     return convolve(u, w, order.k, multiply=order.bind)
 
 
+@rule("triangular_solve")
+def _triangular_solve(order: Order) -> Coefficient:
+    """A x = b:  A_0 x_k = b_k - sum_{j=1}^{k} A_j x_{k-j}; and likewise for x A = b."""
+    p, (a, b) = order.equation.params, order.inputs
+
+    def product(a_j: Array, x: Array) -> Array:
+        beyond = int(p["unit_diagonal"])  # a diagonal of ones is not read
+        a_j = jnp.tril(a_j, -beyond) if p["lower"] else jnp.triu(a_j, beyond)
+        a_j = jnp.conj(a_j) if p["conjugate_a"] else a_j
+        a_j = jnp.matrix_transpose(a_j) if p["transpose_a"] else a_j
+        return a_j @ x if p["left_side"] else x @ a_j
+
+    known = convolve([None, *a[1:]], [*order.output, None], order.k, multiply=product)
+    rest = subtract(b[order.k], known)
+    return None if rest is None else order.bind(order.values[0], rest)
+
+
 @rule("div")
 def _div(order: Order) -> Coefficient:
     """v = u / w:  v_k = (u_k - sum_{j<k} v_j w_{k-j}) / w_0."""

@@ -239,7 +239,7 @@ STUDY = Study(
     presets={
         "smoke": Preset("1 min, 2 cores", SMOKE, seeds=1),
         "small": Preset("2.5 min, 2 cores", SMALL, seeds=5),
-        "mnist": Preset("15 min, 2 cores", MNIST, seeds=3),
+        "mnist": Preset("30 min, 2 cores", MNIST, seeds=3),
         "paper": Preset("hours, 1 GPU; not tested at this size", PAPER, seeds=3),
     },
     arms=ARMS,
