@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -25,10 +25,18 @@ def site(tmp_path):
     return folder
 
 
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """One compile cache for all processes that the tests start, and not the user's."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def tiny(site, monkeypatch):
-    """The study `tiny`, found through its entry point by this process."""
+def tiny(site, cache, monkeypatch):
+    """The study `tiny`, found through its entry point by this process and by its workers."""
     monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("TENFOLD_CACHE", str(cache))
     from tenfold.lab import registry
 
     yield registry.load("tiny")
@@ -76,9 +84,10 @@ class Shell:
 
     site: Path
     cwd: Path
+    started: list[subprocess.Popen] = field(default_factory=list)
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "tenfold.lab.cli", *map(str, words)],
             cwd=self.cwd,
             env=os.environ | {"PYTHONPATH": str(self.site), "COLUMNS": "200"} | environment,
@@ -86,15 +95,21 @@ class Shell:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(process)
+        return process
 
     def __call__(self, *words: str, **environment: str) -> Said:
         process = self.start(*words, **environment)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=400)
         assert "Traceback" not in err, err
         return Said(process.returncode, out, err)
 
 
 @pytest.fixture
-def shell(site, tmp_path, monkeypatch):
-    monkeypatch.setenv("TENFOLD_CACHE", str(tmp_path / "cache"))
-    return Shell(site, tmp_path)
+def shell(site, cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("TENFOLD_CACHE", str(cache))
+    made = Shell(site, tmp_path)
+    yield made
+    for process in made.started:  # of a test that failed
+        process.kill()
+        process.communicate()

@@ -1,12 +1,12 @@
-"""A claim holds, fails or stays unclear by the interval of what was measured, and by nothing else."""
+"""A claim holds, fails or stays unclear by the interval of what was measured."""
 
 import math
 
 import numpy as np
 import pytest
-from helpers import Z_BOUND
 from scipy import stats
 
+from helpers import Z_BOUND
 from tenfold.lab import Claim, Results, judge
 from tenfold.lab.claim import t_interval
 
@@ -93,7 +93,7 @@ def test_a_ratio_to_nothing_is_unclear():
 
 @pytest.mark.parametrize("seeds", [0, 1, 2])
 def test_fewer_than_three_seeds_stay_unclear(seeds):
-    measured = judge(claim(), {s: -5.0 for s in range(seeds)}, 0.0)
+    measured = judge(claim(), dict.fromkeys(range(seeds), -5.0), 0.0)
     assert measured.outcome == "unclear"
     assert measured.note == f"{seeds} of at least 3 seeds"
 

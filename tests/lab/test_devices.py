@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_close
 
+from helpers import assert_close
 from tenfold.lab import devices
 
 
@@ -47,7 +47,9 @@ def test_a_batch_is_split_over_the_devices(mesh, getkey):
 
 @pytest.mark.parametrize("shape", [(7, 3), (1,), ()])
 def test_a_batch_that_does_not_divide_is_refused_with_its_shape(mesh, shape):
-    with pytest.raises(ValueError, match=r"shard_batch: .* does not divide over 2 devices") as error:
+    with pytest.raises(
+        ValueError, match=r"shard_batch: .* does not divide over 2 devices"
+    ) as error:
         devices.shard_batch({"x": np.zeros((8, 2)), "y": np.zeros(shape)}, mesh)
     assert str(shape) in str(error.value)
 

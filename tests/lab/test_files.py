@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,16 +123,43 @@ def test_appending_to_a_full_disk_is_one_line():
         files.append_jsonl(Path("/dev/full"), {"step": 1})
 
 
+WRITER = """
+import sys
+from pathlib import Path
+from tenfold.lab.files import append_jsonl
+for step in range(200):
+    append_jsonl(Path(sys.argv[1]), {"who": sys.argv[2], "step": step, "pad": "x" * 200})
+"""
+
+
 def test_concurrent_writers_never_interleave(tmp_path):
     """Each record is one write in append mode, so lines of two processes stay whole."""
-    path, children = tmp_path / "m.jsonl", []
-    for number in range(2):
-        child = os.fork()
-        if not child:
-            for step in range(200):
-                files.append_jsonl(path, {"who": number, "step": step, "pad": "x" * 200})
-            os._exit(0)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    path = tmp_path / "m.jsonl"
+    words = [sys.executable, "-c", WRITER, str(path)]
+    children = [subprocess.Popen([*words, name]) for name in ("a", "b")]
+    assert [child.wait(timeout=60) for child in children] == [0, 0]
     lines = path.read_text().splitlines()
     assert len([json.loads(line) for line in lines if line]) == 400
+
+
+def test_a_record_written_in_part_is_an_error(tmp_path, monkeypatch):
+    """A disk that fills up in the middle of a line takes some bytes and says nothing."""
+
+    class Almost:
+        """A file that takes all but the last byte."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def seek(self, *_):
+            return 0
+
+        def write(self, line):
+            return len(line) - 1
+
+    monkeypatch.setattr("builtins.open", lambda *_, **__: Almost())
+    with pytest.raises(FileError, match=r"m\.jsonl: No space left on device"):
+        files.append_jsonl(tmp_path / "m.jsonl", {"step": 1})

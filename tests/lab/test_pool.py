@@ -1,8 +1,14 @@
 """One arm stays with one worker, so that it is compiled once; whoever is free helps."""
 
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
-from tenfold.lab.pool import Schedule
+from tenfold.lab.pool import Pool, Schedule, Worker, _death, _sigint_held_back
 
 
 def units(**arms):
@@ -51,3 +57,72 @@ def test_nothing_is_handed_out_after_a_cancel():
     schedule.cancel()
     assert schedule.next(0) is None
     assert not schedule.waiting
+
+
+# ---- Processes --------------------------------------------------------------------------------
+def worker(code):
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, text=True)
+    return Worker(0, process, Path("log"))
+
+
+def test_a_worker_that_does_not_end_is_killed():
+    """And waited for: it leaves no zombie."""
+    stubborn = worker("import time; time.sleep(60)")
+    assert stubborn.alive
+    stubborn.dismiss()
+    stubborn.end(0.05)
+    assert stubborn.process.returncode == -signal.SIGKILL
+
+
+def test_a_dead_worker_can_be_spoken_to():
+    """What it never read is no error here; its reader tells that it died."""
+    dead = worker("")
+    dead.process.wait()
+    assert not dead.alive
+    dead.give({"arm": "a", "pad": "x" * 100_000})
+    dead.interrupt()
+    dead.dismiss()
+    dead.end(0.0)
+    assert dead.busy == {"arm": "a", "pad": "x" * 100_000}
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (7, "its worker ended by itself, with exit code 7"),
+        (0, "its worker ended by itself, with exit code 0"),
+        (-9, "its worker died of signal 9, Killed (out of memory?)"),
+        (-11, "its worker died of signal 11, Segmentation fault"),
+    ],
+)
+def test_how_a_worker_died_is_told(code, says):
+    assert _death(code) == says
+
+
+WAITS = """
+import signal, time
+signal.signal(signal.SIGINT, lambda *_: print("heard"))
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+time.sleep(0.1)
+"""
+
+
+def test_a_ctrl_c_that_comes_too_early_waits_for_the_worker():
+    """Sent before Python has even started there; our own handler is as before."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    with _sigint_held_back():
+        child = subprocess.Popen([sys.executable, "-c", WAITS], stdout=subprocess.PIPE, text=True)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, set()) == before
+    child.send_signal(signal.SIGINT)
+    assert child.communicate(timeout=30)[0] == "heard\n"
+    assert child.returncode == 0
+
+
+def test_workers_that_are_not_needed_end_at_once(tmp_path):
+    """Without a unit measured, and leaving nothing but their logs."""
+    with Pool(1, threads=1, log_folder=tmp_path) as pool:
+        assert list(pool.run(tmp_path, Schedule([]), {})) == []
+        start = time.monotonic()
+    assert [worker.process.returncode for worker in pool.workers] == [0]
+    assert time.monotonic() - start < 20
+    assert [path.name for path in tmp_path.iterdir()] == [".worker-0.log"]

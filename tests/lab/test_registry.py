@@ -78,6 +78,9 @@ def test_the_digest_sees_a_change_in_the_private_modules_of_a_study(tmp_path, mo
 
 def test_importing_tenfold_imports_no_jax():
     """Also not through the lab's front door, which `list` and `--help` open."""
-    code = "import sys, tenfold, tenfold.lab, tenfold.lab.registry as r; r.names(); print('jax' in sys.modules)"
+    code = (
+        "import sys, tenfold, tenfold.lab, tenfold.lab.registry as r; r.names(); "
+        "print('jax' in sys.modules)"
+    )
     assert run(code).stdout.strip() == "False"
     assert "jax" not in run("import tenfold", "-X", "importtime").stderr

@@ -91,7 +91,9 @@ def constant(config, key, run, *, value):
     return {"value": value}
 
 
-PAPER = Paper("tiny", "A paper of somebody else", "0000.00000", "a study from another package", "@x")
+PAPER = Paper(
+    "tiny", "A paper of somebody else", "0000.00000", "a study from another package", "@x"
+)
 SMALL = Config()
 STUDY = Study(
     paper=PAPER,

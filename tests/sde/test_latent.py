@@ -104,7 +104,7 @@ def test_forecast_refuses_what_it_cannot_do(getkey):
 
 # ---- Pieces -----------------------------------------------------------------------------------
 def test_bounded_drift_cannot_blow_up(getkey):
-    """With weights a thousand times too large, 300 steps of Heun stay below bound / rate + noise."""
+    """Weights a thousand times too large: 300 steps of Heun stay below bound / rate + noise."""
     drift = BoundedDrift(2, 8, bound=5.0, rate=0.5, key=getkey())
     wild = jax.tree.map(lambda x: 1e3 * x if eqx.is_inexact_array(x) and x.ndim == 2 else x, drift)
     zs = free_solve(wild, getkey())

@@ -18,7 +18,7 @@ def load(run: str | Path, arm: str, seed: int) -> Any:
     """The trained model of a finished unit of the run in the folder `run`.
 
     **Raises:** `FileError` when the folder holds no run; `UnknownName` for an arm that the study
-    lacks; `CheckpointError` when the unit has no whole checkpoint.
+    lacks; `CheckpointError` when the unit is not finished or has no whole checkpoint.
     """
     from tenfold.lab.loading import load_model
 

@@ -1,6 +1,9 @@
 """Checkpoints of any pytree of arrays: asynchronous, atomic, verified when read (Orbax)."""
 
 import hashlib
+import os
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
+
+_ERRORS_A_SAVE = 8
+"""Orbax's `close` raises one error a call, of the several threads that one save may have."""
 
 
 class CheckpointError(RuntimeError):
@@ -63,15 +69,19 @@ class Checkpoints:
     when one is read, since a damaged chunk may well decode.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2):
+    def __init__(self, folder: Path, *, keep: int = 2, owner: bool = True):
+        """`owner`: this process alone writes here, so what a crash left half-written may go."""
         self.folder = folder
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep,
             enable_async_checkpointing=True,
             # In the background, a folder that can't be made holds up the process for 20 minutes.
             async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
-            create=True,
+            create=owner,
         )
+        if owner:  # not by Orbax, which would still be at it when the next save begins
+            for leftover in folder.glob("*.orbax-checkpoint-tmp"):
+                shutil.rmtree(leftover, ignore_errors=True)
         try:
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
         except OSError as error:
@@ -97,9 +107,7 @@ class Checkpoints:
             if wait:
                 self._manager.wait_until_finished()
         except Exception as error:
-            raise CheckpointError(
-                f"cannot write {self.folder / str(step)}: {_line(error)}"
-            ) from error
+            raise self._unwritable(error) from error
 
     def restore(self, step: int, like: dict[str, PyTree]) -> dict[str, PyTree]:
         """The items of checkpoint `step`; `like` gives their structure, shapes and dtypes.
@@ -110,7 +118,9 @@ class Checkpoints:
             name: jax.tree.map(ocp.utils.to_shape_dtype_struct, _shapes(tree))
             for name, tree in like.items()
         }
-        arguments = {name: ocp.args.StandardRestore(shape) for name, shape in shapes.items() if shape}
+        arguments = {
+            name: ocp.args.StandardRestore(shape) for name, shape in shapes.items() if shape
+        }
         try:
             found = self._manager.restore(
                 step, args=ocp.args.Composite(digests=ocp.args.JsonRestore(), **arguments)
@@ -143,9 +153,11 @@ class Checkpoints:
 
     def discard(self, step: int) -> None:
         """Moves a damaged checkpoint out of the way, for its owner to look at."""
-        source = self.folder / str(step)
+        source, number = self.folder / str(step), 1
+        while (target := self.folder / f"damaged-{step}-{number}").exists():
+            number += 1
         if source.exists():
-            source.rename(self.folder / f"damaged-{step}-{len(list(self.folder.iterdir()))}")
+            source.rename(target)
         self._manager.reload()
 
     def close(self) -> None:
@@ -153,12 +165,19 @@ class Checkpoints:
 
         **Raises:** `CheckpointError` when that fails.
         """
-        try:
-            self._manager.wait_until_finished()
-        except Exception as error:
-            raise CheckpointError(f"cannot write below {self.folder}: {_line(error)}") from error
-        finally:
-            self._manager.close()
+        errors: list[Exception] = []
+        for _ in range(_ERRORS_A_SAVE):
+            try:
+                self._manager.close()
+                break
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise self._unwritable(errors[0]) from errors[0]
+
+    def _unwritable(self, error: Exception) -> CheckpointError:
+        """It names no step: Orbax may be telling of the one before."""
+        return CheckpointError(f"cannot write a checkpoint below {self.folder}: {_line(error)}")
 
 
 def _shapes(tree: PyTree) -> dict[str, Any]:
@@ -172,11 +191,14 @@ def _shapes(tree: PyTree) -> dict[str, Any]:
 
 
 def _line(error: BaseException) -> str:
-    """An error's own words in one short line."""
+    """An error's own words in one short line; the system's, where it is the system's."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
+        code = re.search(r"\bos_error_code='(\d+)'", str(cause))  # an error from C++
+        if code:
+            return os.strerror(int(code[1]))
         cause = cause.__cause__ or cause.__context__
     text = str(error).strip().splitlines()
     return (text[0] if text else type(error).__name__)[:200]

@@ -4,6 +4,7 @@ It imports only what a verb needs, so that `list` and `--help` answer at once.
 """
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = dispatch(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not kill what is ending
         _say("interrupted")
         code = INTERRUPTED
     except BrokenPipeError:  # `tenfold list | head`
@@ -48,8 +50,8 @@ def _explain(error: Exception) -> int:
         _say(line)
         return USAGE_ERROR if isinstance(error, ValueError) else FAILED
     if isinstance(error, ModuleNotFoundError):
-        _say(f"{error.name} is missing: pip install 'tenfold[lab]'")
-        return USAGE_ERROR
+        _say(f"the Python module {error.name} is missing")
+        return FAILED
     if isinstance(error, OSError):
         name = f": {error.filename}" if error.filename else ""
         _say(f"{error.strerror or line}{name}")

@@ -3,22 +3,21 @@
 import contextlib
 import dataclasses
 import fcntl
-import os
-import signal
-import time
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tenfold.lab.environment import commit, cores, environment
-from tenfold.lab.files import FileError, write_json
-from tenfold.lab.pool import Pool, Schedule
+from tenfold.lab.files import FileError
+from tenfold.lab.interrupt import CtrlC
+from tenfold.lab.pool import Pool, Schedule, Unit
 from tenfold.lab.progress import Progress
 from tenfold.lab.registry import UnknownName
 from tenfold.lab.rundir import (
     RunDirectory,
-    arms_of,
     config_hash,
+    fields_hash,
     new_header,
     restored_config,
     source_digest,
@@ -38,18 +37,17 @@ class Options:
 
     workers: int | None = None
     """Worker processes; by default one a core up to two, and one beside an accelerator."""
-    checkpoint_seconds: float = 20.0
+    checkpoint_seconds: int | float = 20
     """Time between the checkpoints of a training."""
-    if_changed: str = "ask"
-    """What to do when the study's source changed since the run: "ask" (refuse), "keep", "fresh"."""
+    if_changed: Literal["refuse", "keep", "fresh"] = "refuse"
+    """When the study's source changed since the run: refuse, go on, or set it aside and start
+    over."""
 
 
 def worker_count(options: Options) -> int:
     from tenfold.lab.devices import has_accelerator
 
     if options.workers is not None:
-        if options.workers < 1:
-            raise RunError(f"--workers must be at least 1, got {options.workers}")
         return options.workers
     return 1 if has_accelerator() else min(2, cores())
 
@@ -67,35 +65,37 @@ def prepare(
 ) -> RunDirectory:
     """The run directory of this config, made or found again; its header takes on the new seeds.
 
-    **Raises:** `RunError` when the source changed since and `options` don't say what to do;
-    `FileError`; `UnknownName` for the sabotage.
+    **Raises:** `RunError` when the source changed since and `options` don't say what to do, or when
+    another process works there; `FileError`; `UnknownName` for the sabotage.
     """
     if sabotage is not None and sabotage not in study.sabotages:
         raise UnknownName("sabotage", sabotage, study.sabotages)
-    name = f"{preset}-{config_hash(config, sabotage)}"
-    directory = RunDirectory(out / study.name / name)
-    if (directory.path / "config.json").exists():
-        header = directory.header()
-        if header.get("source") == source_digest(study.name) or options.if_changed == "keep":
-            seeds = sorted({*header["seeds"], *seeds})
-            if seeds != header["seeds"]:
-                directory.write_header(header | {"seeds": seeds})
-            return directory
-        if options.if_changed != "fresh":
+    directory = RunDirectory(out / study.name / f"{preset}-{config_hash(config, sabotage)}")
+    with _locked(directory.path):
+        changed = directory.begun and source_changed(study, directory)
+        if changed and options.if_changed == "refuse":
             raise RunError(
                 f"the source of {study.name} changed since {directory.path} was run: --fresh sets "
                 "it aside and starts over, --keep goes on with what is there"
             )
-    if options.if_changed == "fresh" and directory.path.exists():
-        with _locked(directory.path):
+        if changed and options.if_changed == "fresh":
             _set_aside(directory.path)
-    threads = 1 if worker_count(options) > 1 else cores()
-    header = new_header(
-        study, preset, config, seeds, sabotage=sabotage, command=command,
-        environment=environment(threads), commit=commit(),
-    )  # fmt: skip
-    directory.write_header(header)
+        elif directory.begun:
+            header = directory.header()
+            together = sorted({*header["seeds"], *seeds})
+            if together != header["seeds"]:
+                directory.write_header(header | {"seeds": together})
+            return directory
+        header = new_header(
+            study, preset, config, seeds, sabotage=sabotage, command=command,
+            environment=environment(1 if worker_count(options) > 1 else cores()), commit=commit(),
+        )  # fmt: skip
+        directory.write_header(header)
     return directory
+
+
+def source_changed(study: Study, directory: RunDirectory) -> bool:
+    return directory.header().get("source") != source_digest(study.name)
 
 
 def _set_aside(path: Path):
@@ -107,8 +107,9 @@ def _set_aside(path: Path):
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Only one process at a time works on a run directory."""
+    """Only one process at a time works on a run directory, which is made if need be."""
     try:
+        path.mkdir(parents=True, exist_ok=True)
         file = (path / ".lock").open("w")
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
@@ -129,16 +130,28 @@ class Outcome:
     """`done`, `failed` (some unit did) or `interrupted`."""
     errors: dict[str, str]
     """Unit -> one line."""
-    measured: int
-    """Units measured now (the others were finished before)."""
 
 
 def execute(study: Study, directory: RunDirectory, options: Options, progress: Progress) -> Outcome:
-    """Measures every unit of the run that isn't finished."""
+    """Measures every unit of the run that isn't finished.
+
+    **Raises:** `RunError` when another process works there, or config.json was edited; `FileError`.
+    """
     header = directory.header()
+    _check_unedited(directory, header)
     restored_config(study, header)  # refuse now what a worker would refuse later
     with _locked(directory.path):
         return _Execution(study, directory, header, options, progress).run()
+
+
+def _check_unedited(directory: RunDirectory, header: Mapping[str, Any]):
+    """What is finished was measured with the config that gave the folder its name."""
+    given = re.fullmatch(r".*-([0-9a-f]{8})", directory.path.resolve().name)
+    if given and given[1] != fields_hash(header["config"], header.get("sabotage")):
+        raise RunError(
+            f"{directory.path / 'config.json'} was edited: its config is not the one that gave the "
+            "folder its name; other options make another run (tenfold run STUDY PRESET --help)"
+        )
 
 
 class _Execution:
@@ -156,35 +169,28 @@ class _Execution:
             if directory.finished(arm, seed):
                 seconds = directory.read_result(arm, seed)["seconds"]
                 unit.update(state="done", seconds=seconds)
-        self._interrupts = 0
 
     def run(self) -> Outcome:
         todo = [unit for unit, status in self._units.items() if status["state"] != "done"]
-        self._progress.open(self._directory.path, len(self._units), len(todo))
-        if not todo:
-            self._write("done")
-            return self._outcome("done", 0)
-        self._write("running")
-        schedule = Schedule(todo)
         count = min(worker_count(self._options), len(todo))
-        with Pool(count, threads=self._threads, log_folder=self._directory.path) as pool:
-            previous = signal.signal(signal.SIGINT, lambda *_: self._interrupt(pool, schedule))
-            try:
-                options = {"checkpoint_seconds": self._options.checkpoint_seconds}
-                for event in pool.run(self._directory.path.absolute(), schedule, options):
-                    self._take(event)
-            finally:
-                signal.signal(signal.SIGINT, previous)
-                self._progress.close()
-        return self._finish(len(todo))
+        pool = Pool(count, threads=self._threads, log_folder=self._directory.path)
+        ctrl_c = CtrlC(pool.interrupt)
+        with ctrl_c.heard():
+            self._progress.open(self._directory.path, len(self._units), len(todo))
+            if todo:
+                self._measure(todo, pool)
+        states = {unit["state"] for unit in self._units.values()}
+        state = "interrupted" if ctrl_c.count else "done" if states == {"done"} else "failed"
+        self._write(state)
+        errors = {unit_name(*k): u["error"] for k, u in self._units.items() if u["error"]}
+        return Outcome(self._directory, state, errors)
 
-    def _interrupt(self, pool: Pool, schedule: Schedule):
-        self._interrupts += 1
-        schedule.cancel()
-        if self._interrupts > 2:
-            for worker in pool.workers:
-                worker.process.kill()
-        pool.interrupt()
+    def _measure(self, todo: list[Unit], pool: Pool):
+        self._write("running")
+        options = {"checkpoint_seconds": self._options.checkpoint_seconds}
+        with contextlib.closing(self._progress), pool:
+            for event in pool.run(self._directory.path.absolute(), Schedule(todo), options):
+                self._take(event)
 
     def _take(self, event: dict[str, Any]):
         self._progress.show(event)
@@ -198,91 +204,6 @@ class _Execution:
             self._units[event["arm"], event["seed"]].update(changes)
             self._write("running")
 
-    def _finish(self, measured: int) -> Outcome:
-        states = [unit["state"] for unit in self._units.values()]
-        state = "done" if set(states) == {"done"} else "failed"
-        if self._interrupts:
-            state = "interrupted"
-        self._write(state)
-        return self._outcome(state, measured)
-
-    def _outcome(self, state: str, measured: int) -> Outcome:
-        errors = {unit_name(*k): u["error"] for k, u in self._units.items() if u["error"]}
-        return Outcome(self._directory, state, errors, measured)
-
     def _write(self, state: str):
         units = {unit_name(*key): unit for key, unit in self._units.items()}
         self._directory.write_status(state, units)
-
-
-def conclude(study: Study, directory: RunDirectory) -> None:
-    """Judges the claims of a run, draws its figures and writes its report."""
-    from tenfold.lab import report
-
-    header = directory.header()
-    arms = arms_of(study, header.get("sabotage"))
-    config = restored_config(study, header)
-    results = directory.results(config, list(arms), header["seeds"])
-    judged = [] if header["preset"] == "smoke" else [_judged(c, results) for c in study.claims]
-    paper = {k: getattr(study.paper, k) for k in ("package", "title", "arxiv", "headline")}
-    write_json(
-        directory.path / "claims.json",
-        {
-            "claims": judged,
-            "paper": paper,
-            "differences": list(study.differences),
-            "arms": {name: arm.says for name, arm in arms.items()},
-        },
-    )
-    _draw(study, results, directory.path / "figures")
-    report.write([report.read_run(directory.path)], directory.report_file)
-
-
-def _judged(claim, results) -> dict[str, Any]:
-    def finite(value: float) -> float | None:
-        return value if value == value and abs(value) != float("inf") else None
-
-    def per_seed(values) -> Any:
-        return {str(s): finite(v) for s, v in values.items()}
-
-    verdict = results.judge(claim)
-    record = dataclasses.asdict(claim) | dataclasses.asdict(verdict)
-    against = claim.against
-    record["values"] = per_seed(results.values(claim.arm, claim.metric))
-    record["against_values"] = (
-        per_seed(results.values(against, claim.metric)) if isinstance(against, str) else against
-    )
-    record["differences"] = per_seed(verdict.differences)
-    return record | {k: finite(getattr(verdict, k)) for k in ("mean", "low", "high")}
-
-
-def _draw(study: Study, results, folder: Path):
-    from tenfold.lab import figures
-
-    drawn = []
-    for figure in study.figures:
-        with figures.style():
-            picture = figure.draw(results)
-        if picture is None:  # what it shows was not measured
-            continue
-        figures.save(*picture, figure.name, folder)
-        drawn.append({"name": figure.name, "caption": figure.caption})
-    write_json(folder / "figures.json", drawn)
-
-
-def newest_runs(out: Path) -> list[Path]:
-    """The newest finished run of each study below `out`, controls and smoke runs left out."""
-    chosen: dict[str, tuple[float, Path]] = {}
-    for file in out.glob("*/*/claims.json"):
-        header = RunDirectory(file.parent).header()
-        if header.get("sabotage") or header["preset"] == "smoke" or ".old" in file.parent.name:
-            continue
-        when = os.stat(file).st_mtime
-        if when >= chosen.get(header["study"], (0.0, file))[0]:
-            chosen[header["study"]] = (when, file.parent)
-    return [path for _, path in sorted(chosen.values(), key=lambda item: item[1])]
-
-
-def elapsed(start: float) -> str:
-    seconds = time.monotonic() - start
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

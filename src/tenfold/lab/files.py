@@ -1,5 +1,6 @@
 """Files that are whole or absent: atomic writes, and jsonl that survives a torn last line."""
 
+import errno
 import json
 import os
 import tempfile
@@ -63,7 +64,8 @@ def append_jsonl(path: Path, record: Mapping[str, Any]) -> None:
             if file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)
                 line = line if file.read(1) == b"\n" else b"\n" + line
-            file.write(line)
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
 

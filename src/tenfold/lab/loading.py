@@ -25,11 +25,13 @@ def load_model(path: Path, arm: str, seed: int) -> Any:
     if build is None:
         raise CheckpointError(f"the arm {arm!r} of {study.name} trains no model")
     folder = directory.checkpoints(arm, seed)
+    if not directory.finished(arm, seed):
+        raise CheckpointError(f"{arm} seed {seed} is not finished; tenfold resume {path} goes on")
     if not folder.is_dir():
-        raise CheckpointError(f"{folder} does not exist: the unit was not run")
+        raise CheckpointError(f"{folder} does not exist")
     config = restored_config(study, header)
     like = eqx.filter_eval_shape(build, config, jax.random.key(seed))
-    with contextlib.closing(Checkpoints(folder)) as checkpoints:
+    with contextlib.closing(Checkpoints(folder, owner=False)) as checkpoints:
         steps = checkpoints.steps()
         if not steps:
             raise CheckpointError(f"{folder} holds no checkpoint")

@@ -55,14 +55,13 @@ def _negated(name: str, known: list[str]) -> bool:
 
 
 def _first_sentence(box: str) -> str:
-    """tyro frames its complaints; the first paragraph in the frame says what is wrong."""
+    """What is wrong, from a complaint of tyro: a title, then paragraphs between lines.
+
+    On a terminal without UTF-8 the title is a paragraph too, else it stands in the frame.
+    """
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line.strip("│|─╭╮╰╯ ").strip() for line in text.splitlines()]
-    lines = lines[1:] if lines and "error" in lines[0].lower() else lines
-    paragraph: list[str] = []
-    for line in lines:
-        if not line and paragraph:
-            break
-        if line:
-            paragraph.append(line)
-    return " ".join(paragraph) or "the options can't be understood; try --help"
+    lines = [line.strip("│ ") for line in text.splitlines() if not line.startswith(("╭", "╰"))]
+    ruled = "\n".join("" if not line.strip("─-") else line for line in lines)
+    paragraphs = [" ".join(part.split()) for part in re.split(r"\n{2,}", ruled.strip("\n"))]
+    named = paragraphs[1:] if not text.lstrip("\n").startswith("╭") else paragraphs
+    return (named or paragraphs)[0] or "the options can't be understood; try --help"

@@ -23,14 +23,24 @@ def _head(path: Path, units: int, todo: int) -> str:
     return f"{path}: {units} units (arm x seed){finished}"
 
 
+def _unit(event: dict[str, Any]) -> str:
+    return f"{event['arm']} seed {event['seed']}"
+
+
 def _tail(event: dict[str, Any]) -> str | None:
-    unit = f"{event['arm']} seed {event['seed']}"
-    return {
-        "done": lambda: f"{unit}: done in {event['seconds']:.1f} s",
-        "failed": lambda: f"{unit}: FAILED: {event['error']}",
-        "interrupted": lambda: f"{unit}: interrupted, kept at step {event['step']}",
-        "say": lambda: f"{unit}: {event['line']}",
-    }.get(event["event"], lambda: None)()
+    match event["event"]:
+        case "stopping":
+            return "stopping; trainings save first (press Ctrl-C twice more to kill them)"
+        case "done":
+            return f"{_unit(event)}: done in {event['seconds']:.1f} s"
+        case "failed":
+            return f"{_unit(event)}: FAILED: {event['error']}"
+        case "interrupted":
+            kept = "" if event["step"] is None else f", kept at step {event['step']}"
+            return f"{_unit(event)}: interrupted{kept}"
+        case "say":
+            return f"{_unit(event)}: {event['line']}"
+    return None
 
 
 class Lines:
@@ -47,7 +57,7 @@ class Lines:
         if line is None and event["event"] == "progress":
             if time.monotonic() - self._last < self._every:
                 return
-            line = f"{event['arm']} seed {event['seed']}: step {event['step']} of {event['steps']}"
+            line = f"{_unit(event)}: step {event['step']} of {event['steps']}"
         if line is not None:
             self._last = time.monotonic()
             self._print(line)
@@ -78,13 +88,14 @@ class Bars:
             self._all = self._bars.add_task("all", total=todo)
 
     def show(self, event: dict[str, Any]) -> None:
-        unit, kind = f"{event['arm']} seed {event['seed']}", event["event"]
+        kind = event["event"]
         if kind == "start":
-            self._tasks[unit] = self._bars.add_task(unit, total=None)
-        elif kind == "progress" and unit in self._tasks:
-            self._bars.update(self._tasks[unit], completed=event["step"], total=event["steps"])
+            self._tasks[_unit(event)] = self._bars.add_task(_unit(event), total=None)
+        elif kind == "progress":
+            task = self._tasks[_unit(event)]
+            self._bars.update(task, completed=event["step"], total=event["steps"])
         elif kind in ("done", "failed", "interrupted"):
-            self._bars.remove_task(self._tasks.pop(unit))
+            self._bars.remove_task(self._tasks.pop(_unit(event)))
             self._bars.advance(self._all)
         line = _tail(event)
         if line is not None:

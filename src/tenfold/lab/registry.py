@@ -26,6 +26,10 @@ class UnknownName(ValueError):
         super().__init__(f"unknown {kind} {name!r}; {hint}")
 
 
+class MisnamedStudy(ValueError):
+    """A package's entry point and its study disagree; the message is one line."""
+
+
 def _foreign() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
@@ -43,13 +47,20 @@ def names() -> list[str]:
 def load(name: str) -> "Study":
     """The study called `name`.
 
-    **Raises:** `UnknownName` with the nearest right one.
+    **Raises:** `UnknownName` with the nearest right one; `MisnamedStudy` when a package lists one
+    under a name that isn't its own.
     """
     if name not in names():
         raise UnknownName("study", name, names())
     if name in _own():
         return importlib.import_module(module_of(name)).STUDY
-    return _foreign()[name].load()
+    study = _foreign()[name].load()
+    if study.name != name:
+        raise MisnamedStudy(
+            f"{module_of(name)} lists its study {study.name!r} under the name {name!r}; its entry "
+            "point must have the study's own name"
+        )
+    return study
 
 
 def module_of(name: str) -> str:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tenfold.lab.claim import Claim, Verdict, judge
 
 
@@ -28,6 +26,8 @@ class Results:
 
     def mean(self, arm: str, metric: str) -> Any:
         """Mean over seeds (an array for a 1-D metric); nan when nothing was measured."""
+        import numpy as np  # here, since `tenfold list` and the data rooms need none
+
         values = list(self.values(arm, metric).values())
         return np.mean(np.asarray(values, float), axis=0) if values else np.nan
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.lab.files import append_jsonl
+from tenfold.lab.interrupt import CtrlC
 
 
 class Interrupted(BaseException):
@@ -39,10 +40,13 @@ class Run:
     """The run directory."""
     emit: Callable[[dict[str, Any]], None] = _quiet
     """Receives progress events (plain dicts)."""
-    checkpoint_seconds: float = 20.0
+    checkpoint_seconds: int | float = 20
     writer: Any = None
     """A tensorboardX `SummaryWriter`, when tracking is on."""
-    models: set[str] = field(default_factory=set)
+    ctrl_c: CtrlC = field(default_factory=CtrlC)
+    """Once it was pressed, every training of this unit saves and stops at its next step."""
+    trainings: set[str] = field(default_factory=set)
+    """Names of the trainings begun: two of one name would read each other's checkpoints."""
     _start: float = field(default_factory=time.monotonic)
 
     def checkpoints(self, name: str = "") -> Path:
@@ -59,12 +63,12 @@ class Run:
                 self.writer.add_scalar(f"{self.arm}-{self.seed}/{name}", value, step)
 
     def progress(self, step: int, steps: int) -> None:
-        self.emit({"event": "progress", "step": step, "steps": steps, **self._unit})
+        self.emit({"event": "progress", "step": step, "steps": steps, **self.unit})
 
     def say(self, line: str) -> None:
         """One line to the user."""
-        self.emit({"event": "say", "line": line, **self._unit})
+        self.emit({"event": "say", "line": line, **self.unit})
 
     @property
-    def _unit(self) -> dict[str, Any]:
+    def unit(self) -> dict[str, Any]:
         return {"arm": self.arm, "seed": self.seed}

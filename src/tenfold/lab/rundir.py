@@ -15,13 +15,16 @@ from tenfold.lab.files import FileError, read_json, read_jsonl, write_json
 from tenfold.lab.results import Results
 from tenfold.lab.study import Arm, Study
 
-STATES = ("pending", "running", "done", "failed")
-
 
 def config_hash(config: Any, sabotage: str | None) -> str:
     """Eight hex digits that name a config; the seeds are not in it, so more can be added later."""
-    fields = dataclasses.asdict(config) | ({"sabotage": sabotage} if sabotage else {})
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
+    return fields_hash(dataclasses.asdict(config), sabotage)
+
+
+def fields_hash(fields: Mapping[str, Any], sabotage: str | None) -> str:
+    """`config_hash` of a config as config.json has it."""
+    named = {**fields, **({"sabotage": sabotage} if sabotage else {})}
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def source_digest(study: str) -> str:
@@ -55,11 +58,18 @@ def unit_name(arm: str, seed: int) -> str:
     return f"{arm}-{seed}"
 
 
+_HEADER = {"study": str, "preset": str, "config": dict, "seeds": list, "environment": dict}
+
+
 @dataclasses.dataclass(frozen=True)
 class RunDirectory:
     """`runs/<study>/<preset>-<hash>/` and what it holds."""
 
     path: Path
+
+    @property
+    def begun(self) -> bool:
+        return (self.path / "config.json").exists()
 
     @property
     def metrics_file(self) -> Path:
@@ -81,12 +91,12 @@ class RunDirectory:
         **Raises:** `FileError` when there is none, or it isn't a run's.
         """
         file = self.path / "config.json"
-        if not file.exists():
+        if not self.begun:
             raise FileError(f"{self.path} holds no run: {file.name} is missing")
         header = read_json(file)
-        missing = {"study", "preset", "config", "seeds"} - set(header)
-        if missing:
-            raise FileError(f"{file} is no run's: it lacks {', '.join(sorted(missing))}")
+        for name, kind in _HEADER.items():
+            if not isinstance(header, dict) or not isinstance(header.get(name), kind):
+                raise FileError(f"{file} is no run's: {name!r} is missing, or no {kind.__name__}")
         return header
 
     def write_header(self, header: Mapping[str, Any]) -> None:
@@ -96,13 +106,17 @@ class RunDirectory:
         return self.result_file(arm, seed).exists()
 
     def write_result(self, arm: str, seed: int, metrics: Mapping[str, Any], seconds: float):
-        record = {"metrics": {k: _plain(v) for k, v in metrics.items()}, "seconds": seconds}
+        record = {"metrics": {k: _plain(k, v) for k, v in metrics.items()}, "seconds": seconds}
         write_json(self.result_file(arm, seed), record)
 
     def read_result(self, arm: str, seed: int) -> dict[str, Any]:
-        record = read_json(self.result_file(arm, seed))
-        record["metrics"] = {k: _restored(v) for k, v in record["metrics"].items()}
-        return record
+        file = self.result_file(arm, seed)
+        record = read_json(file)
+        try:
+            metrics = {k: _restored(v) for k, v in record["metrics"].items()}
+            return {"metrics": metrics, "seconds": float(record["seconds"])}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise FileError(f"{file} is no result; delete it to measure that unit again") from error
 
     def results(self, config: Any, arms: Sequence[str], seeds: Sequence[int]) -> Results:
         """The metrics of every finished unit among `arms` x `seeds`."""
@@ -121,13 +135,16 @@ class RunDirectory:
         write_json(self.path / "status.json", {"state": state, "units": dict(units)})
 
 
-def _plain(value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
     """A metric as JSON: a float or a list of floats, `null` for what is not finite."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    value = float(value)
+        return [_plain(name, v) for v in value]
+    try:
+        value = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"the metric {name!r} is {value!r:.50}, not a number") from None
     return value if math.isfinite(value) else None
 
 

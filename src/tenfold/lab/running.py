@@ -1,37 +1,44 @@
 """The verbs that need a study: run, resume, report."""
 
 import dataclasses
+import shlex
+import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tenfold.lab import engine, registry, report
+from tenfold.lab.conclusion import conclude, newest_runs
 from tenfold.lab.engine import Options, Outcome, RunError
 from tenfold.lab.files import FileError
 from tenfold.lab.parsing import UsageError, read
 from tenfold.lab.progress import for_console
 from tenfold.lab.registry import UnknownName
-from tenfold.lab.rundir import RunDirectory, source_digest
+from tenfold.lab.rundir import RunDirectory
 from tenfold.lab.study import Study
 from tenfold.lab.verbs import FAILED, INTERRUPTED, OK, ResumeOptions, RunOptions, console
 
 
 def run(name: str, preset: str, arguments: list[str], command: str) -> int:
     """`tenfold run`: one study or all of them, then their report."""
-    chosen = registry.names() if name == "all" else [name]
-    studies = [registry.load(n) for n in chosen]
+    studies = [registry.load(n) for n in (registry.names() if name == "all" else [name])]
     parsed = [_parsed(study, preset, arguments, name == "all") for study in studies]
-    start, outcomes = time.monotonic(), []
-    for study, (options, config) in zip(studies, parsed):
-        own = command.replace("run all", f"run {study.name}", 1)
-        outcomes.append(_run_one(study, preset, options, config, own))
-        if outcomes[-1].state == "interrupted":
-            return _interrupted(outcomes[-1], parsed[0][0].out)
-    directories = [outcome.directory.path for outcome in outcomes]
-    page = None if name != "all" else parsed[0][0].out / "report.html"
-    _show(directories, page)
-    console().print(f"{engine.elapsed(start)} in all", highlight=False)
-    return _exit_code(outcomes)
+    start, how = time.monotonic(), _how("run", parsed[0][0])
+    directories = [
+        _prepared(study, preset, *options, command.replace("run all", f"run {study.name}", 1))
+        for study, options in zip(studies, parsed)
+    ]
+    endings = []
+    for study, directory in zip(studies, directories):
+        endings.append(_measured(study, directory, how))
+        if endings[-1].state == "interrupted":
+            return INTERRUPTED
+    _show(
+        [d.path for d in directories], parsed[0][0].out / "report.html" if name == "all" else None
+    )
+    console().print(f"{_elapsed(start)} in all", highlight=False)
+    return _exit_code(endings)
 
 
 def _parsed(study: Study, preset: str, arguments: list[str], all_studies: bool):
@@ -48,59 +55,78 @@ def _parsed(study: Study, preset: str, arguments: list[str], all_studies: bool):
     return found.options, found.config
 
 
-def _run_one(study: Study, preset: str, options: RunOptions, config: Any, command: str) -> Outcome:
-    if options.fresh and options.keep:
-        raise UsageError("run: --fresh and --keep exclude each other")
+def _how(verb: str, options: RunOptions | ResumeOptions) -> Options:
+    """What the engine needs to know, checked."""
+    fresh = isinstance(options, RunOptions) and options.fresh
+    if fresh and options.keep:
+        raise UsageError(f"{verb}: --fresh and --keep exclude each other")
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"{verb}: --workers must be at least 1, got {options.workers}")
+    if not options.checkpoint_seconds >= 0:
+        seconds = options.checkpoint_seconds
+        raise UsageError(f"{verb}: --checkpoint-seconds must be at least 0, got {seconds:g}")
+    changed: Any = "fresh" if fresh else "keep" if options.keep else "refuse"
+    return Options(options.workers, options.checkpoint_seconds, changed)
+
+
+def _prepared(
+    study: Study, preset: str, options: RunOptions, config: Any, command: str
+) -> RunDirectory:
     if options.seeds is not None and options.seeds < 1:
         raise UsageError(f"run: --seeds must be at least 1, got {options.seeds}")
-    how = Options(
-        workers=options.workers,
-        checkpoint_seconds=options.checkpoint_seconds,
-        if_changed="fresh" if options.fresh else "keep" if options.keep else "ask",
-    )
     seeds = range(options.seeds or study.presets[preset].seeds)
-    directory = engine.prepare(
-        study, preset, config, seeds, options.out, command, sabotage=options.sabotage, options=how
-    )
-    return _executed(study, directory, how)
+    return engine.prepare(
+        study, preset, config, seeds, options.out, command, sabotage=options.sabotage,
+        options=_how("run", options),
+    )  # fmt: skip
 
 
-def _executed(study: Study, directory: RunDirectory, options: Options) -> Outcome:
-    outcome = engine.execute(study, directory, options, for_console(console()))
-    if outcome.state != "interrupted":
-        engine.conclude(study, directory)
+def _measured(study: Study, directory: RunDirectory, how: Options) -> Outcome:
+    """Measures, and concludes unless it was interrupted."""
+    # The engine hears Ctrl-C while it measures. One more just after that must not cut off the line
+    # that tells how to go on, nor the way out.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    interrupted = False
+    try:
+        outcome = engine.execute(study, directory, how, for_console(console()))
+        interrupted = outcome.state == "interrupted"
+    finally:
+        if not interrupted:
+            signal.signal(signal.SIGINT, before)
+    if interrupted:
+        _say_how_to_go_on(directory)
+    else:
+        outcome.errors.update(conclude(study, directory))
     return outcome
 
 
 def resume(options: ResumeOptions) -> int:
     """`tenfold resume DIR`."""
-    directory = RunDirectory(options.directory)
-    header = directory.header()
-    study = registry.load(header["study"])
-    if header.get("source") != source_digest(study.name) and not options.keep:
+    how, directory = _how("resume", options), RunDirectory(options.directory)
+    study = registry.load(directory.header()["study"])
+    if how.if_changed == "refuse" and engine.source_changed(study, directory):
         raise RunError(
             f"the source of {study.name} changed since {directory.path} was run: --keep goes on "
             "all the same; `tenfold run ... --fresh` starts over"
         )
-    how = Options(workers=options.workers, checkpoint_seconds=options.checkpoint_seconds)
-    outcome = _executed(study, directory, how)
+    outcome = _measured(study, directory, how)
     if outcome.state == "interrupted":
-        return _interrupted(outcome, directory.path)
+        return INTERRUPTED
     _show([directory.path], None)
     return _exit_code([outcome])
 
 
 def report_runs(directories: list[Path], out: Path) -> int:
     """`tenfold report`: judges and draws again from what was measured."""
-    chosen = directories or engine.newest_runs(out)
+    chosen = directories or newest_runs(out)
     if not chosen:
         raise FileError(f"there is no finished run below {out}; try: tenfold run all")
-    for path in chosen:
-        directory = RunDirectory(path)
-        engine.conclude(registry.load(directory.header()["study"]), directory)
+    errors = {}
+    for directory in map(RunDirectory, chosen):
+        errors |= conclude(registry.load(directory.header()["study"]), directory)
     single = chosen[0] / "report.html" if len(chosen) == 1 and directories else None
     _show(chosen, single or out / "report.html")
-    return OK
+    return _told(errors)
 
 
 def _show(directories: list[Path], page: Path | None) -> None:
@@ -113,16 +139,25 @@ def _show(directories: list[Path], page: Path | None) -> None:
     out.print(f"report: {target}", highlight=False, soft_wrap=True)
 
 
-def _interrupted(outcome: Outcome, out: Path) -> int:
-    del out
-    path = outcome.directory.path
+def _say_how_to_go_on(directory: RunDirectory) -> None:
+    path = shlex.quote(str(directory.path))
     console().print(f"interrupted; go on with: tenfold resume {path}", highlight=False,
-                    soft_wrap=True)  # fmt: skip
-    return INTERRUPTED
+                    markup=False, soft_wrap=True)  # fmt: skip
 
 
 def _exit_code(outcomes: list[Outcome]) -> int:
-    for outcome in outcomes:
-        for unit, error in outcome.errors.items():
-            console().print(f"failed: {unit}: {error}", highlight=False, soft_wrap=True)
-    return FAILED if any(outcome.state == "failed" for outcome in outcomes) else OK
+    told = [_told(outcome.errors) for outcome in outcomes]
+    return FAILED if any(o.state == "failed" for o in outcomes) else max(told)
+
+
+def _told(errors: Mapping[str, str]) -> int:
+    """Prints what failed, at the end, where it is seen."""
+    for what, error in errors.items():
+        line = f"failed: {what}: {error}"
+        console().print(line, highlight=False, markup=False, soft_wrap=True)
+    return FAILED if errors else OK
+
+
+def _elapsed(start: float) -> str:
+    seconds = time.monotonic() - start
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

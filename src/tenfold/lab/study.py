@@ -1,5 +1,7 @@
 """What a study is: presets, arms, claims and figures, as plain frozen data."""
 
+import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
     from tenfold.lab.run import Run
 
     Measure = Callable[[Any, Any, Run], Mapping[str, Any]]
+
+
+RUN_OPTIONS = frozenset(
+    {"seeds", "out", "sabotage", "workers", "checkpoint_seconds", "fresh", "keep"}
+)
+"""Options of `tenfold run` itself; a Config's fields are options beside them."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +81,38 @@ class Study:
         return self.paper.package
 
     def __post_init__(self):
+        self._check_presets()
+        self._check_names()
         for claim in self.claims:
-            self._check(claim)
+            self._check_claim(claim)
+
+    def _check_presets(self):
         for preset in ("smoke", "small", "paper"):
             if preset not in self.presets:
                 raise ValueError(f"study {self.name}: the preset {preset!r} is missing")
+        kinds = {type(preset.config) for preset in self.presets.values()}
+        if len(kinds) > 1 or not all(map(dataclasses.is_dataclass, kinds)):
+            raise ValueError(f"study {self.name}: all presets must hold one dataclass, the Config")
+        for option in {f.name for kind in kinds for f in dataclasses.fields(kind)} & RUN_OPTIONS:
+            raise ValueError(f"study {self.name}: {option!r} is an option of the command, no field")
+        for name, preset in self.presets.items():
+            if preset.seeds < 1:
+                raise ValueError(f"study {self.name}: the preset {name!r} needs at least one seed")
 
-    def _check(self, claim: Claim):
+    def _check_names(self):
+        figures = [figure.name for figure in self.figures]
+        for name in [self.name, *self.presets, *self.arms, *figures]:
+            if not re.fullmatch(r"\w[\w.+-]*", name):
+                raise ValueError(f"study {self.name}: {name!r} can't be part of a file's name")
+        for sabotage, arms in self.sabotages.items():
+            for arm in set(arms) - set(self.arms):
+                raise ValueError(f"the sabotage {sabotage!r} replaces {arm!r}, which is no arm")
+
+    def _check_claim(self, claim: Claim):
         if not claim.id.startswith(f"{self.name}/"):
             raise ValueError(f"claim {claim.id!r} must be named {self.name}/...")
+        if [other.id for other in self.claims].count(claim.id) > 1:
+            raise ValueError(f"two claims are named {claim.id!r}")
         arms = [claim.arm] + ([claim.against] if isinstance(claim.against, str) else [])
         for arm in arms:
             if arm not in self.arms:

@@ -1,9 +1,6 @@
 """The only loop with I/O: one jitted step, checkpoints, logs, and a guard against NaN."""
 
 import contextlib
-import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -44,10 +41,14 @@ class GradientStep(eqx.Module):
         return Trained(model, self.optimiser.init(eqx.filter(model, eqx.is_inexact_array)))
 
     def __call__(self, state: Trained, batch: PyTree, key: Array):
-        compute = eqx.filter_value_and_grad(self.loss, has_aux=True)
-        (loss, metrics), gradient = compute(state.model, batch, key)
-        if loss.shape != ():
-            raise ValueError(f"GradientStep: the loss must be a scalar, got shape {loss.shape}")
+        def scalar(model: Any) -> tuple[Array, Mapping[str, Array]]:
+            loss, metrics = self.loss(model, batch, key)
+            if jnp.shape(loss):
+                raise ValueError(f"GradientStep: the loss must be a scalar, got {jnp.shape(loss)}")
+            return loss, metrics
+
+        compute = eqx.filter_value_and_grad(scalar, has_aux=True)
+        (loss, metrics), gradient = compute(state.model)
         parameters = eqx.filter(state.model, eqx.is_inexact_array)
         updates, opt_state = self.optimiser.update(gradient, state.opt_state, parameters)
         model = eqx.apply_updates(state.model, updates)
@@ -84,34 +85,15 @@ class Minibatches:
 def jitted_step(advance_and_batch, state, first_bad, i, key):
     """One step, as `fit` takes it; `state` is donated.
 
-    It remembers the first step at which a metric was not finite, so that the loop need not wait
-    for the device at every step.
+    `first_bad` remembers the first metric that was not finite, as step * metrics + its place in
+    the alphabet, so that the loop need not wait for the device at every step.
     """
     advance, batch = advance_and_batch
     state, metrics = advance(state, batch, jax.random.fold_in(key, i))
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(m)) for m in metrics.values()]))
-    first_bad = jnp.where((first_bad < 0) & ~finite, i, first_bad)
+    for place, name in enumerate(sorted(metrics)):
+        bad = ~jnp.all(jnp.isfinite(metrics[name]))
+        first_bad = jnp.where((first_bad < 0) & bad, i * len(metrics) + place, first_bad)
     return state, first_bad, metrics
-
-
-class _Interrupt:
-    """Turns Ctrl-C into a flag that the loop looks at between steps."""
-
-    def __init__(self):
-        self.wanted = False
-        self._previous: Any = None
-
-    def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def _note(self, *_):
-        self.wanted = True
-
-    def __exit__(self, *_):
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
 
 
 def fit(
@@ -134,44 +116,45 @@ def fit(
 
     - `run`: where to record, checkpoint and report progress.
     - `advance`, `batch`: see `Advance`, `Batch`.
-    - `state`: a pytree with an attribute `model`, which is what `tenfold.lab.load` returns. Its
-      buffers are donated: don't use it afterwards.
+    - `state`: a pytree with an attribute `model`, which is what `tenfold.lab.load` returns. It is
+      copied, and stays as it is.
     - `key`: step i gets `jax.random.fold_in(key, i)`.
     - `log_every`: steps between records of the metrics.
     - `name`: tells several trainings of one arm apart.
 
-    **Raises:** `Stopped` when a metric or a parameter is no longer finite, naming the step;
-    `Interrupted` after Ctrl-C, once a checkpoint is written; `CheckpointError`.
+    **Raises:** `Stopped` when a metric or a parameter is no longer finite, naming it and the step;
+    `Interrupted` after Ctrl-C, once a checkpoint is written; `CheckpointError`, `FileError`;
+    `ValueError` for a second training of one name.
     """
-    run.models.add(name)
-    with contextlib.closing(Checkpoints(run.checkpoints(name))) as checkpoints:
+    if name in run.trainings:
+        raise ValueError(f"fit: a second training of {run.arm!r} needs a name, other than {name!r}")
+    run.trainings.add(name)
+    state = jax.tree.map(owned, state)
+    with contextlib.closing(Checkpoints(run.checkpoints(name))) as checkpoints, run.ctrl_c.heard():
         start, found, troubles = checkpoints.restore_latest(_items(state))
         for trouble in troubles:
             run.say(f"{trouble}; going on from step {start}")
         if found is not None:
-            state = _joined(state, found)
-        with _Interrupt() as interrupt:
-            return _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints,
-                         interrupt)  # fmt: skip
+            state = jax.tree.map(owned, _joined(state, found))
+        return _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints)
 
 
-def _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints, interrupt):
-    state = jax.tree.map(owned, state)
+def _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints):
     first_bad, saved, clock = jnp.array(-1, jnp.int32), start, time.monotonic()
     for i in range(start, steps):
         state, first_bad, metrics = jitted_step(
             (advance, batch(i)), state, first_bad, jnp.int32(i), key
         )
         done, last = i + 1, i + 1 == steps
-        stop = interrupt.wanted  # read once: a Ctrl-C from here on is for the next step
+        stop = run.ctrl_c.count > 0  # read once: a Ctrl-C from here on is for the next step
         due = last or stop or time.monotonic() - clock > run.checkpoint_seconds
         if done % log_every == 0 or due:
-            _guard(run, int(first_bad), metrics, i, saved)
+            _guard(int(first_bad), metrics, saved)
             if done % log_every == 0 or last:
                 run.record(done, **{k: float(jnp.mean(m)) for k, m in metrics.items()})
                 run.progress(done, steps)
         if due:
-            _guard_parameters(run, state, i, saved)
+            _guard_parameters(state.model, done, saved)
             checkpoints.save(done, _items(state), wait=stop or last)
             saved, clock = done, time.monotonic()
         if stop:
@@ -180,10 +163,14 @@ def _loop(run, advance, state, batch, start, steps, key, log_every, checkpoints,
 
 
 def owned(leaf: Any) -> Any:
-    """A copy, since donation must not reach the caller's model; of strong type, or the second step
+    """A copy, since donation must not reach the caller's arrays; of strong type, or the second step
     would be compiled again."""
-    if not eqx.is_array(leaf) or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if isinstance(leaf, np.ndarray):
+        return jnp.array(leaf)
+    if not eqx.is_array(leaf):
         return leaf
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.array(jax.random.key_data(leaf)), dtype=leaf.dtype)
     return jnp.array(leaf, dtype=leaf.dtype)
 
 
@@ -197,16 +184,16 @@ def _joined(state: Any, items: dict[str, PyTree]) -> Any:
     return eqx.tree_at(lambda s: s.model, rest, items["model"], is_leaf=lambda x: x is None)
 
 
-def _guard(run: Run, first_bad: int, metrics: Mapping[str, Array], i: int, saved: int):
+def _guard(first_bad: int, metrics: Mapping[str, Array], saved: int):
     if first_bad >= 0:
-        bad = [k for k, m in metrics.items() if not math.isfinite(float(jnp.sum(m)))]
-        what = ", ".join(bad) if bad and first_bad == i else "a metric"
-        raise Stopped(f"{what} became non-finite at step {first_bad + 1}", saved)
+        step, place = divmod(first_bad, len(metrics))
+        name = sorted(metrics)[place]
+        raise Stopped(f"{name} became non-finite at step {step + 1}", saved)
 
 
-def _guard_parameters(run: Run, state: Any, i: int, saved: int):
-    for path, leaf in jax.tree_util.tree_leaves_with_path(eqx.filter(state, eqx.is_inexact_array)):
-        # opt_state may hold infinities by design (a best loss so far, say); a model may not.
-        if jax.tree_util.keystr(path).startswith(".model") and not np.all(np.isfinite(leaf)):
+def _guard_parameters(model: Any, step: int, saved: int):
+    """Of the model alone: an optimiser may hold infinities by design (a best loss so far, say)."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(eqx.filter(model, eqx.is_inexact_array)):
+        if not np.all(np.isfinite(leaf)):
             where = jax.tree_util.keystr(path)
-            raise Stopped(f"the parameter {where} became non-finite by step {i + 1}", saved)
+            raise Stopped(f"the parameter {where} became non-finite by step {step}", saved)

@@ -34,9 +34,9 @@ class RunOptions:
     checkpoint_seconds: float = 20.0
     """Time between the checkpoints of a training."""
     fresh: bool = False
-    """The study's source changed: set the old run aside and start over."""
+    """Where the study's source changed since: set the old run aside and start over."""
     keep: bool = False
-    """The study's source changed: go on with what is there."""
+    """Where the study's source changed since: go on with what is there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,13 +81,16 @@ def dispatch(arguments: list[str]) -> int:
         print(f"tenfold {__version__}")
         return OK
     if arguments[0] not in VERBS:
-        raise UnknownName("command", arguments[0], VERBS)
+        raise UnknownName("command", arguments[0], [*VERBS, "--help", "--version"])
     return VERBS[arguments[0]](arguments[1:])
 
 
 def _list(arguments: list[str]) -> int:
     """The studies, and what each paper promises."""
-    if arguments and arguments[0] not in ("-h", "--help"):
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(f"usage: tenfold list\n\n{_list.__doc__}")
+        return OK
+    if arguments:
         raise UsageError(f"list takes no arguments, got {arguments[0]!r}")
     for name in registry.names():
         paper = _papers.PAPERS.get(name)
@@ -136,9 +139,10 @@ def _cite(arguments: list[str]) -> int:
     """BibTeX: cite [STUDY ...]."""
     studies = read(Studies, arguments, verb="cite").studies
     for name in studies:
-        if name not in _papers.PAPERS:
-            raise UnknownName("study", name, _papers.PAPERS)
-    print(_papers.cite(*studies))
+        if name not in registry.names():
+            raise UnknownName("study", name, registry.names())
+    papers = [_papers.PAPERS.get(name) or registry.load(name).paper for name in studies]
+    print("\n\n".join(paper.bibtex for paper in papers or _papers.PAPERS.values()))
     return OK
 
 
@@ -170,6 +174,8 @@ def _check(names: tuple[str, ...]) -> int:
     from tenfold.lab import data
 
     checks = data.check(list(names))
+    if not checks:
+        print("no files to check: what was named is installed with a package, or made")
     for check in checks:
         mark = {True: "ok", False: "BAD", None: "-"}[check.ok]
         print(f"{mark:4} {check.name:15} {check.file}: {check.says}")

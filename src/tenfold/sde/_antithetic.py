@@ -42,7 +42,7 @@ class Antithetic(AbstractNoise):
 
     def on(self, grid: Grid, *, area: bool) -> AbstractBlocks:
         blocks = self.noise.on(grid, area=area)
-        return _Mirrored(blocks, blocks.preferred)
+        return _Mirrored(blocks=blocks, preferred=blocks.preferred)
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
         found = self.noise.evaluate(t0, t1, left=left, use_levy=use_levy)

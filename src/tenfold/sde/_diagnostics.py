@@ -15,7 +15,7 @@ from tenfold.base.typing import Key
 from tenfold.sde._exact import Anchor, Exact, anchored, anchors_at
 from tenfold.sde._gradients import AbstractGradient, Checkpoint
 from tenfold.sde._march import Problem, Saved, chunk_of, in_chunks, march, over_segments
-from tenfold.sde._methods import AbstractMethod, Heun
+from tenfold.sde._methods import AbstractMethod, Heun, ReversibleHeun
 from tenfold.sde._noise import AbstractNoise, GridNoise, Increment
 from tenfold.sde._recorded import RecordedNoise
 from tenfold.sde._sde import SDE, brownian_shape
@@ -244,6 +244,7 @@ class _Gap(AbstractGradient):
 
 def _undo(problem: Problem, args: PyTree) -> Callable:
     grid, system, method = problem.grid, problem.system, problem.method
+    assert isinstance(method, ReversibleHeun)  # `Exact.check` refused any other
 
     def body(state: Any, x: tuple[Array, Increment, Anchor]) -> Any:
         (z, y, rebuilt), (i, dw, anchor) = state, x

@@ -3,10 +3,10 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jaxtyping import Float
 
 
@@ -28,7 +28,7 @@ class Grid(eqx.Module):
 
 def concrete(x: Any) -> np.ndarray | None:
     """The values of x, or None while tracing."""
-    return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+    return None if isinstance(x, Tracer) else np.asarray(x)
 
 
 def refined(ts: Any, substeps: int, dtype: Any) -> Grid:

@@ -147,7 +147,8 @@ def march(
     z = problem.z0
     zs, anchors = _slots(z, problem.grid.intervals), None
     if anchor_every is not None:
-        anchors = (_slots(z, problem.grid.n // anchor_every),) * 2
+        slots = _slots(z, problem.grid.n // anchor_every)
+        anchors = (slots, slots)
     state = (Progress(z, zero_cost(system, z), zs, anchors), method.start(z))
     return over_segments(problem, segment, state)[0]
 

@@ -1,7 +1,7 @@
 """Schemes for one step of an SDE. h is the step, w the increment of the Brownian motion."""
 
 import abc
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
 from jax import Array
@@ -17,10 +17,14 @@ COMMUTATIVE = {"diagonal": 1.0, "scalar": 1.0, "additive": 1.0, "general": 0.5}
 class AbstractMethod(eqx.Module):
     """A scheme: what it needs, how fast it converges, and one step of it."""
 
-    orders: eqx.AbstractClassVar[dict[str, float]]
-    """Noise type -> strong order. A type that is missing doesn't fit."""
-    needs_area: eqx.AbstractClassVar[bool]
-    """Whether a step needs the time integral of the Brownian motion beside its increment."""
+    if TYPE_CHECKING:  # pyright would take abstract class variables for constructor arguments
+        orders: ClassVar[dict[str, float]]
+        needs_area: ClassVar[bool]
+    else:
+        orders: eqx.AbstractClassVar[dict[str, float]]
+        """Noise type -> strong order. A type that is missing doesn't fit."""
+        needs_area: eqx.AbstractClassVar[bool]
+        """Whether a step needs the time integral of the Brownian motion beside its increment."""
 
     @abc.abstractmethod
     def calculus(self, sde: SDE) -> Calculus:
@@ -94,6 +98,7 @@ class Milstein(AbstractStateless):
             return z + system.move(v, h, w), system.growth(v, v.k, h, dw.w), None
         v, c = system.evaluated(t, z, args, correct=True)
         square = w * w - h if system.kind == "ito" else w * w
+        assert c is not None
         bend = 0.5 * c * (square if noise == "diagonal" else square[..., None])
         return z + system.move(v, h, w) + bend, system.growth(v, v.k, h, dw.w), None
 

@@ -77,7 +77,7 @@ class RecordedNoise(AbstractNoise):
         if area and self.area is None:
             raise ValueError("RecordedNoise: this scheme needs `area`, which was not recorded")
         fine = agreement(self.times[::ratio], grid.times)
-        return _Slices(self._summed(ratio, area), fine)
+        return _Slices(steps=self._summed(ratio, area), agrees=fine)
 
     def _summed(self, ratio: int, area: bool) -> Increment:
         """Over runs of `ratio` steps, all at once."""

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 from jaxtyping import PyTree
 
 from tenfold.sde._march import Problem
@@ -76,7 +77,7 @@ def _whole(cotangent: Any) -> Any:
     """A symbolic zero as an array."""
     if not isinstance(cotangent, jax.custom_derivatives.SymbolicZero):
         return cotangent
-    return jnp.zeros(cotangent.shape, cotangent.dtype)
+    return jnp.zeros(cotangent.shape, cotangent.dtype)  # pyright: ignore
 
 
 def refuse_closures(problem: Problem) -> None:
@@ -94,7 +95,7 @@ def refuse_closures(problem: Problem) -> None:
 
     consts = jax.make_jaxpr(evaluate)(arrays).consts
     for const in consts:
-        if isinstance(const, jax.core.Tracer):
+        if isinstance(const, Tracer):
             raise ValueError(
                 f"sde: drift, diffusion or path cost closes over a traced array, "
                 f"{const.dtype}{list(const.shape)}, which would get no gradient; make it a field "

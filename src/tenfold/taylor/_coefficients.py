@@ -31,7 +31,8 @@ def checked_state(t: Any, z: PyTree, order: int) -> tuple[Array, PyTree]:
             )
     z = jax.tree.map(jnp.asarray, z)
     if isinstance(t, int | float) or not jnp.issubdtype(jnp.result_type(t), jnp.inexact):
-        t = jnp.asarray(t, jnp.finfo(jnp.result_type(*leaves)).dtype)
+        finest = min((jnp.finfo(jnp.result_type(leaf)) for leaf in leaves), key=lambda d: d.eps)
+        t = jnp.asarray(t, finest.dtype)
     return jnp.asarray(t), z
 
 
@@ -81,8 +82,8 @@ def taylor_coefficients(
     def field(time: Array, state: PyTree) -> PyTree:
         return f(time, state, args)
 
-    check_field(z, jax.eval_shape(field, t, z))
     tower = Tower(field, t, z)
+    check_field(z, tower.out_shape)
     times = [t, jnp.ones_like(t)] + [None] * order
     for k in range(order):
         slopes = tower.push_leaves([times[k], *coefficients[k]])
@@ -111,9 +112,10 @@ def total_derivatives(
     another scheme of `taylor.baselines`.
     """
     towers = coefficients(f, t, z, order, args=args)
+    factorials = [float(math.factorial(k)) for k in range(order + 1)]  # 13! is no int32
     return [
-        jax.tree.map(lambda leaf, k=k: leaf if k < 2 else math.factorial(k) * leaf, tower)
-        for k, tower in enumerate(towers)
+        jax.tree.map(lambda leaf, n=n: leaf if n == 1 else n * leaf, tower)
+        for n, tower in zip(factorials, towers)
     ]
 
 

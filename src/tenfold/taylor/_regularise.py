@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
-from jax.extend import core
 from jaxtyping import PyTree
 
 from tenfold.base.typing import VectorField
@@ -20,6 +18,7 @@ from tenfold.taylor._coefficients import (
     taylor_coefficients,
     total_derivative_norm,
 )
+from tenfold.taylor._kinks import kinks
 
 Quadrature = Literal["stage", "step", "mc"]
 """How the integral over time is computed. `stage`: by the solver's own stages, to its order, one
@@ -155,31 +154,10 @@ def _check_quadrature(owner: str, quadrature: str):
 
 
 def _warn_of_kinks(f: VectorField, t: Any, z: PyTree, args: PyTree):
-    dynamic, static = eqx.partition(args, eqx.is_array)
-    closed = jax.make_jaxpr(lambda t, z, a: f(t, z, eqx.combine(a, static)))(t, z, dynamic)
-    found = sorted(set(_kinks(closed.jaxpr)))
+    found = sorted(kinks(f, t, z, args))
     if found:
         warnings.warn(
             f"the vector field is piecewise smooth (it uses {', '.join(found)}): R_K with K >= 2 "
             "can't see its kinks, where solvers slow down; prefer tanh, softplus or silu",
             stacklevel=2,
         )
-
-
-def _kinks(jaxpr: core.Jaxpr):
-    """Names of what bends in a field: relu and its kin, and max or min of two moving values."""
-    for equation in jaxpr.eqns:
-        name = equation.primitive.name
-        if name in ("max", "min") and not any(map(_infinite, equation.invars)):
-            yield name
-        if name == "custom_jvp_call":
-            # A smooth function may well be written with max and a custom rule (softplus is).
-            inner = equation.params["call_jaxpr"].jaxpr
-            if any("relu" in str(e.params.get("name", "")) for e in inner.eqns):
-                yield "relu"
-        elif isinstance(equation.params.get("jaxpr"), core.ClosedJaxpr):
-            yield from _kinks(equation.params["jaxpr"].jaxpr)
-
-
-def _infinite(variable: Any) -> bool:
-    return isinstance(variable, core.Literal) and bool(np.all(np.isinf(variable.val)))

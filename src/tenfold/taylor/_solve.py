@@ -254,5 +254,5 @@ def _inside(solver: dfx.AbstractSolver, adjoint: Any) -> dfx.AbstractSolver:
 def _random_time(key: Key | None, t0: Any, t1: Any) -> Array:
     if key is None:
         raise ValueError("solve_regularised: quadrature 'mc' needs `key`")
-    dtype = jnp.result_type(float)
+    dtype = jnp.result_type(t0, t1, 0.0)
     return t0 + jax.random.uniform(key, (), dtype) * (t1 - t0)

@@ -34,7 +34,7 @@ def _autonomous(f: VectorField, t: Any, z: PyTree, order: int, args: PyTree):
 
 def _coefficients(derivatives: list[list[Array]], structure: Any) -> list[PyTree]:
     return [
-        jax.tree.unflatten(structure, [leaf / math.factorial(k) for leaf in y[1:]])
+        jax.tree.unflatten(structure, [leaf / float(math.factorial(k)) for leaf in y[1:]])
         for k, y in enumerate(derivatives)
     ]
 

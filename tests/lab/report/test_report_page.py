@@ -99,8 +99,8 @@ def test_the_page_says_all_that_a_reader_needs(runs):
         "needs < 0.67 × none",
         "nfe: R_2 41, none 88.67",
         "R_2 95, none 183",
-        "different scale: a synthetic 2-D density instead of MINIBOONE",
-        "direction only: not much higher than none",
+        "a different scale: a synthetic 2-D density instead of MINIBOONE",
+        "not checked",
         "tenfold run taylor small",
         "1,797 real 8x8 digits",
         "Xeon",
@@ -114,6 +114,13 @@ def test_the_page_says_all_that_a_reader_needs(runs):
         "0.0909091",
     ):
         assert said in text, said
+
+
+def test_without_numbers_of_the_paper_there_is_no_column_for_them_but_a_note(tmp_path):
+    some = judged(claim(), [41.0, 44.0, 38.0], [92.0, 88.0, 86.0])
+    page = Page(report.html([report.read_run(write_run(tmp_path, claims=[some]))]))
+    assert "Claim Measured here Verdict" in page.text
+    assert "No number of the paper is shown" in page.text
 
 
 def test_the_page_names_no_path_and_no_host(runs, tmp_path):

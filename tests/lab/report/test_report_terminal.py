@@ -30,6 +30,30 @@ def test_the_table_fits_80_columns_without_colour(tmp_path):
     assert "2 hold, 1 fails, 1 is unclear" in text
 
 
+def test_a_remark_on_scale_stands_once_below_the_table(tmp_path):
+    """Equal remarks share a sign, in all runs; a second one gets the next."""
+    remarks = ("8x8 digits", "8x8 digits", "a toy", "")
+    claims = [
+        judged(claim(f"taylor/{i}", scale=scale), [4.0, 5.0, 6.0], [8.0, 10.0, 12.0])
+        for i, scale in enumerate(remarks)
+    ]
+    first, second = (write_run(tmp_path, hash=name, claims=claims) for name in ("a", "b"))
+    text = printed([report.read_run(first), report.read_run(second)])
+    assert text.count("different scale: 8x8 digits") == 1
+    for said in ("taylor/0 (a)", "taylor/1 (a)", "taylor/2 (b)", "taylor/3 "):
+        assert text.count(said) == 2, said
+
+
+def test_without_numbers_of_the_paper_there_is_no_column_for_them_but_a_note(tmp_path):
+    text = printed([report.read_run(write_run(tmp_path))])
+    assert " paper " in text
+    assert "No number of the paper" not in text
+    some = judged(claim(), [41.0, 44.0, 38.0], [92.0, 88.0, 86.0])
+    text = printed([report.read_run(write_run(tmp_path, hash="ff", claims=[some]))])
+    assert " paper  " not in text
+    assert "No number of the paper is shown" in text
+
+
 def test_a_stream_that_is_not_utf8_gets_what_it_can_show(tmp_path):
     wide = judged(claim(says="μ ≤ 0.1"), [1.0, 1.0, 1.0], [2.0, 2.0, 2.0])
     text = printed([report.read_run(write_run(tmp_path, claims=[wide]))], encoding="ascii")

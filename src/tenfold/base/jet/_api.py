@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from tenfold.base.jet._series import Coefficient
+from tenfold.base.jet import _loops, _nodes, _scan  # noqa: F401  (they register their nodes)
+from tenfold.base.jet._series import Coefficient, dense
 from tenfold.base.jet._tower import Frame
 
 
@@ -38,26 +39,21 @@ class Tower:
                     f"Taylor mode: every argument must be floating point, got {dtype}; "
                     "close over integers and booleans instead"
                 )
-        closed, shape = jax.make_jaxpr(f, return_shape=True)(*like)
-        self.out_structure = jax.tree.structure(shape)
-        self._out = closed.out_avals
+        closed, self.out_shape = jax.make_jaxpr(f, return_shape=True)(*like)
+        self._inputs: list[list[Coefficient]] = [[] for _ in leaves]
         self._frame = Frame(closed.jaxpr, closed.consts, [True] * len(leaves))
 
     def push_leaves(self, leaves: Sequence[Coefficient]) -> list[Coefficient]:
         """`push` on flat leaves, in which `None` stands for zero (but not at order 0)."""
-        return self._frame.push(leaves)
+        for series, leaf in zip(self._inputs, leaves):
+            series.append(leaf)
+        return self._frame.push(len(self._inputs[0]) - 1, self._inputs)
 
     def push(self, *coefficient: PyTree) -> PyTree:
         """The next coefficient of f, from the next coefficient of its arguments."""
         outputs = self.push_leaves(self._structure.flatten_up_to(coefficient))
-        dense = [
-            jnp.zeros(a.shape, a.dtype) if o is None else o for o, a in zip(outputs, self._out)
-        ]
-        return jax.tree.unflatten(self.out_structure, dense)
-
-
-def _scaled(tree: PyTree, factor: int | float) -> PyTree:
-    return jax.tree.map(lambda leaf: factor * leaf, tree)
+        shapes, structure = jax.tree.flatten(self.out_shape)
+        return jax.tree.unflatten(structure, [dense(o, s) for o, s in zip(outputs, shapes)])
 
 
 def jet(
@@ -98,11 +94,20 @@ def jet(
     tower, count = Tower(f, *primals), lengths.pop() if lengths else 0
     value, outputs = tower.push(*primals), []
     for k in range(1, count + 1):
-        factor = 1 if scaled else math.factorial(k)
-        outputs.append(
-            _scaled(tower.push(*(_scaled(s[k - 1], 1 / factor) for s in series)), factor)
-        )
+        # A float, since 13! is no int32.
+        factor = 1.0 if scaled else float(math.factorial(k))
+        coefficients = [_map_floats(lambda c, n=factor: c / n, s[k - 1], factor) for s in series]
+        outputs.append(_map_floats(lambda c, n=factor: n * c, tower.push(*coefficients), factor))
     return value, outputs
+
+
+def _map_floats(f: Callable, tree: PyTree, factor: float) -> PyTree:
+    """`f` on the leaves that it could change."""
+
+    def at(leaf: Any) -> Any:
+        return f(leaf) if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else leaf
+
+    return tree if factor == 1 else jax.tree.map(at, tree)
 
 
 def _check_like(primal: PyTree, curve: Sequence[PyTree]):

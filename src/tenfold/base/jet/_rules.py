@@ -3,7 +3,7 @@
 A rule is a function of `Order`; it returns coefficient k of the output, given the coefficients
 0..k of the inputs and 0..k-1 of the output. Primitives are named, not imported: a name that a
 JAX version lacks is then simply never met. A primitive with no rule here is propagated through
-its own JVP (`_tower.Derivative`), so this table holds what is linear, bilinear, or hot.
+its own JVP (`_nodes.Derivative`), so this table holds what is linear, bilinear, or hot.
 
 Recurrences: Griewank and Walther, Evaluating Derivatives, chapter 13.
 """
@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import JaxprEqn
+from jax.extend.core import JaxprEqn, Literal
 
 from tenfold.base.jet._series import (
     Coefficient,
@@ -34,7 +34,7 @@ class Order:
 
     k: int
     equation: JaxprEqn
-    inputs: list[Series]
+    inputs: Sequence[Series]
     """Coefficients 0..k of each operand."""
     output: Series
     """Coefficients 0..k-1 of the result."""
@@ -51,8 +51,8 @@ class Order:
         """Coefficient 0 of the result."""
         return values([self.output])[0]
 
-    def bind(self, *operands: Array) -> Any:
-        return self.equation.primitive.bind(*operands, **self.equation.params)
+    def bind(self, *operands: Array, **changed: Any) -> Any:
+        return self.equation.primitive.bind(*operands, **(self.equation.params | changed))
 
 
 def values(series: Sequence[Series]) -> list[Array]:
@@ -63,88 +63,36 @@ def values(series: Sequence[Series]) -> list[Array]:
 Rule = Callable[[Order], Coefficient]
 RULES: dict[str, Rule] = {}
 
-PIECEWISE_CONSTANT = frozenset(
-    [
-        "sign",
-        "floor",
-        "ceil",
-        "round",
-        "stop_gradient",
-        "is_finite",
-        "eq",
-        "ne",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "eq_to",
-        "lt_to",
-        "le_to",
-        "argmax",
-        "argmin",
-        "nextafter",
-        "iota",
-        "and",
-        "or",
-        "not",
-        "xor",
-        "population_count",
-        "random_bits",
-    ]
-)
+PIECEWISE_CONSTANT = frozenset([
+    "sign", "floor", "ceil", "round", "stop_gradient", "is_finite", "eq", "ne", "lt", "le",
+    "gt", "ge", "eq_to", "lt_to", "le_to", "argmax", "argmin", "nextafter", "iota", "and", "or",
+    "not", "xor", "population_count", "random_bits",
+])  # fmt: skip
 """Primitives whose outputs have no derivative wherever they are differentiable at all."""
 
-LINEAR = frozenset(
-    [
-        "add",
-        "sub",
-        "neg",
-        "add_any",
-        "broadcast_in_dim",
-        "reshape",
-        "transpose",
-        "reduce_sum",
-        "concatenate",
-        "squeeze",
-        "slice",
-        "copy",
-        "copy_p",
-        "rev",
-        "pad",
-        "cumsum",
-        "split",
-        "expand_dims",
-        "real",
-        "imag",
-        "conj",
-        "complex",
-        "convert_element_type",
-        "reduce_precision",
-        "gather",
-        "dynamic_slice",
-        "dynamic_update_slice",
-        "scatter",
-        "scatter-add",
-        "scatter-sub",
-        "scatter_add",
-        "scatter_sub",
-        "tile",
-        "stack",
-        "unstack",
-        "psum",
-        "all_gather",
-        "ppermute",
-        "reduce_window_sum",
-        "fft",
-        "select_and_scatter_add",
-        "device_put",
-        "sharding_constraint",
-        "optimization_barrier",
-        "pvary",
-    ]
-)
+LINEAR = frozenset([
+    "add", "sub", "neg", "add_any", "broadcast_in_dim", "reshape", "transpose", "reduce_sum",
+    "concatenate", "squeeze", "slice", "copy", "copy_p", "rev", "pad", "cumsum", "split",
+    "expand_dims", "real", "imag", "conj", "complex", "convert_element_type",
+    "reduce_precision", "dynamic_slice", "dynamic_update_slice", "scatter", "scatter-add",
+    "scatter-sub", "scatter_add", "scatter_sub", "tile", "stack", "unstack", "psum",
+    "all_gather", "ppermute", "reduce_window_sum", "fft", "device_put", "sharding_constraint",
+    "optimization_barrier", "pvary",
+])  # fmt: skip
 """Primitives linear in all their floating-point operands taken together (integer operands, such
-as the indices of a gather, are fixed)."""
+as the indices of a slice, are fixed)."""
+
+
+def has_rule(equation: JaxprEqn) -> bool:
+    """Whether the tables here propagate this equation; else its JVP does."""
+    name = equation.primitive.name
+    if name == "pow":
+        return isinstance(equation.invars[1], Literal)
+    if (
+        name == "scatter"
+    ):  # of several updates to one place, any may win, but the same at each order
+        return equation.params["unique_indices"]
+    return name in LINEAR or name in RULES
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:
@@ -171,6 +119,13 @@ def linear(order: Order) -> list[Coefficient]:
     return list(result) if order.equation.primitive.multiple_results else [result]
 
 
+@rule("gather")
+def _gather(order: Order) -> Coefficient:
+    """What is filled in for indices out of bounds is a constant, so zero from order 1 on."""
+    u_k, (_, indices) = order.inputs[0][order.k], order.values
+    return None if u_k is None else order.bind(u_k, indices, fill_value=0)
+
+
 @rule("mul")
 def _mul(order: Order) -> Coefficient:
     u, w = order.inputs
@@ -181,6 +136,23 @@ def _mul(order: Order) -> Coefficient:
 def _bilinear(order: Order) -> Coefficient:
     u, w = order.inputs
     return convolve(u, w, order.k, multiply=order.bind)
+
+
+@rule("triangular_solve")
+def _triangular_solve(order: Order) -> Coefficient:
+    """A x = b:  A_0 x_k = b_k - sum_{j=1}^{k} A_j x_{k-j}; and likewise for x A = b."""
+    p, (a, b) = order.equation.params, order.inputs
+
+    def product(a_j: Array, x: Array) -> Array:
+        beyond = int(p["unit_diagonal"])  # a diagonal of ones is not read
+        a_j = jnp.tril(a_j, -beyond) if p["lower"] else jnp.triu(a_j, beyond)
+        a_j = jnp.conj(a_j) if p["conjugate_a"] else a_j
+        a_j = jnp.matrix_transpose(a_j) if p["transpose_a"] else a_j
+        return a_j @ x if p["left_side"] else x @ a_j
+
+    known = convolve([None, *a[1:]], [*order.output, None], order.k, multiply=product)
+    rest = subtract(b[order.k], known)
+    return None if rest is None else order.bind(order.values[0], rest)
 
 
 @rule("div")
@@ -210,10 +182,9 @@ def _power(order: Order, n: int, k: int) -> Series:
     return known
 
 
-@rule("integer_pow")
-def _integer_pow(order: Order) -> Coefficient:
+def _integer_power(order: Order, n: int) -> Coefficient:
     """Products, so that u_0 = 0 is no special case; a negative power divides 1 by them."""
-    k, n = order.k, order.equation.params["y"]
+    k = order.k
     if n == 0:
         return None
     w = _power(order, abs(n), k)
@@ -221,6 +192,30 @@ def _integer_pow(order: Order) -> Coefficient:
         return w[k]
     known = convolve([*order.output, None], w, k)
     return None if known is None else -known / values([w])[0]
+
+
+@rule("integer_pow")
+def _integer_pow(order: Order) -> Coefficient:
+    return _integer_power(order, order.equation.params["y"])
+
+
+@rule("pow")
+def _literal_pow(order: Order) -> Coefficient:
+    """v = u^r, r a number:  k u_0 v_k = sum_{j=1}^{k} (r j - (k - j)) u_j v_{k-j}.
+
+    At u_0 = 0 it has k < r vanishing derivatives; the next one is infinite and comes out as nan.
+    """
+    k, r = order.k, float(cast(Literal, order.equation.invars[1]).val)
+    if r.is_integer() and abs(r) < 1024:
+        return _integer_power(order, int(r))
+    u, (u_0, _) = order.inputs[0], order.values
+    total = None
+    for j in range(1, k + 1):
+        u_j, v_j = u[j], order.output[k - j]
+        if u_j is not None and v_j is not None:
+            total = add(total, scale((r * j - (k - j)) / k, u_j * v_j))
+    divisor = jnp.where(u_0 == 0, jnp.ones_like(u_0), u_0) if k < r else u_0
+    return None if total is None else total / divisor
 
 
 @rule("exp")
@@ -250,10 +245,9 @@ def _logistic(order: Order) -> Coefficient:
 
 def _circular(order: Order, partner: Callable[[Array], Array], sign: int) -> Coefficient:
     """sin' = cos u', cos' = -sin u', the partner's series kept beside."""
-    u = order.inputs[0]
     other = order.memo.setdefault("partner", [partner(order.values[0])])
-    v_k = scale(sign, integrate(u, other, order.k))
-    other.append(scale(-sign, integrate(u, order.output, order.k)))
+    v_k = scale(sign, integrate(order.inputs[0], other, order.k))
+    other.append(scale(-sign, integrate(order.inputs[0], order.output, order.k)))
     return v_k
 
 

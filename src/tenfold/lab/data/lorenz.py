@@ -11,7 +11,7 @@ DIFFUSION = (0.1, 0.28, 0.3)
 
 @dataclass(frozen=True)
 class Lorenz:
-    """dx = s (y - x) dt + a x dW, dy = (x (r - z) - y) dt + b y dW', dz = (x y - c z) dt + e z dW".
+    """dx = s (y - x) dt + a x dW1, dy = (x (r - z) - y) dt + b y dW2, dz = (x y - c z) dt + e z dW.
 
     An Ito equation with (s, r, c) = (10, 28, 8/3) and (a, b, e) = (0.1, 0.28, 0.3), from N(0, I).
     """

@@ -1,5 +1,6 @@
 """Reports of runs: a table for the terminal and one self-contained page of HTML."""
 
+from tenfold.lab.report._markdown import claims_markdown as claims_markdown
 from tenfold.lab.report._page import html as html
 from tenfold.lab.report._page import write as write
 from tenfold.lab.report._read import ReportError as ReportError

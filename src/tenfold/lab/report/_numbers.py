@@ -19,7 +19,7 @@ class Measured:
     interval: str
     """Its 95 % interval, or why there is none."""
     sides: str
-    """Both sides that were compared, such as `nfe: R_2 41.3, none 89.7`."""
+    """The metric, and both sides that were compared, such as `nfe: R_2 41.3, none 89.7`."""
     needs: str
     """What would have made the claim hold, such as `needs < 0.67 x none`."""
 
@@ -89,9 +89,8 @@ def _sides(record: ClaimRecord) -> str:
     claim, arm = record.claim, plain(mean(record.values.values()))
     if isinstance(record.against, Mapping):
         other = f"{claim.against} {plain(mean(record.against.values()))}"
-    else:
-        other = f"reference {plain(record.against)}"
-    return f"{claim.metric}: {claim.arm} {arm}, {other}"
+        return f"{claim.metric}: {claim.arm} {arm}, {other}"
+    return f"{claim.metric} of {claim.arm}"
 
 
 def _needs(record: ClaimRecord, signed: str) -> str:
@@ -134,15 +133,6 @@ def paper_numbers(record: ClaimRecord) -> tuple[str, str] | None:
     name = record.claim.against if isinstance(record.claim.against, str) else "reference"
     sides = f"{record.claim.arm} {plain(theirs)}, {name} {plain(baseline)}"
     return f"{value}{_unit(record)}", sides
-
-
-def paper_direction(record: ClaimRecord) -> str:
-    """What the paper says without its numbers, such as `lower than none`."""
-    words = {"lower": "lower than", "higher": "higher than", "near": "close to"}
-    opposite = {"lower": "not much higher than", "higher": "not much lower than"}
-    if record.claim.tolerance < 0:  # a margin for the worse: the claim is of no great loss
-        words = opposite
-    return f"{words[record.claim.direction]} {_baseline(record)}"
 
 
 def duration(seconds: float) -> str:

@@ -82,7 +82,8 @@ def _header(records: Sequence[RunRecord]) -> str:
     ]
     return (
         '<p class="brand">tenfold</p><h1>Does the claim hold?</h1>'
-        f'<p class="lede">{text(" · ".join(facts))}</p>{_tally(records)}\n'
+        f'<p class="lede">{" · ".join(tag("span", text(one)) for one in facts)}</p>'
+        f"{_tally(records)}\n"
     )
 
 
@@ -143,7 +144,7 @@ def _group(run: RunRecord, index: int) -> str:
     rows = [tag("tr", title, role="row", class_="group")]
     for i, record in enumerate(run.claims):
         words = describe(record)
-        link = tag("a", text(record.claim.says), href=f"#{here}-c{i}")
+        link = tag("a", text(pretty(record.claim.says)), href=f"#{here}-c{i}")
         value = line("value", pretty(words.value)) + " " + line("interval", pretty(words.interval))
         cells = tag("th", link, scope="row", role="rowheader") + cell(value, "Measured")
         cells += cell(verdict(run, record), "Verdict")

@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterable, Mapping
 
 from tenfold.lab.report._html import cell, chip, details, grid, head, line, scroll, tag, text
+from tenfold.lab.report._notes import has_numbers, notes, signs
 from tenfold.lab.report._numbers import (
     describe,
     duration,
-    paper_direction,
     paper_numbers,
     plain,
     pretty,
@@ -33,6 +33,8 @@ def section(run: RunRecord, index: int) -> str:
     here = anchor(run, index)
     figures = [_figure(figure, f"{here}-f{i}-") for i, figure in enumerate(run.figures)]
     parts = [_heading(run, here), _notices(run), _claims(run, here), *figures]
+    if figures:
+        parts.insert(-len(figures), "<h3>Figures</h3>")
     parts += [_differences(run), _making(run)]
     return tag("section", "".join(parts), id=here, aria_labelledby=f"{here}-h", class_="study")
 
@@ -65,45 +67,53 @@ def _claims(run: RunRecord, here: str) -> str:
         return ""
     rows = (_row(run, record, f"{here}-c{i}") for i, record in enumerate(run.claims))
     caption = f"Claims of the {run.study} paper, judged on {len(run.seeds)} seeds"
-    table = f"<caption>{text(caption)}</caption>{head(_COLUMNS)}" + tag(
+    columns = _COLUMNS if has_numbers([run]) else [name for name in _COLUMNS if name != "Paper"]
+    table = f"<caption>{text(caption)}</caption>{head(columns)}" + tag(
         "tbody", "".join(rows), role="rowgroup"
     )
+    kind = "claims" if has_numbers([run]) else "claims bare"
     return (
         "<h3>What the paper claims, and what was measured</h3>"
-        + tag("table", table, class_="claims", role="table")
+        + tag("table", table, class_=kind, role="table")
+        + "".join(_note(sign, said) for sign, said in notes([run]))
         + _LEGEND
         + details("Values per seed", _seeds(run))
     )
 
 
+def _note(sign: str, said: str) -> str:
+    mark = tag("sup", text(sign)) + " " if sign else ""
+    return tag("p", mark + text(said), class_="legend")
+
+
 _LEGEND = (
-    '<p class="legend">Each strip shows single seeds (rings), their mean (dot) and its 95 % '
-    "Student-t interval (bar). The claim holds when the whole bar lies in the shaded zone; the "
-    "dashed line is “no difference”.</p>"
+    '<p class="legend">“0.5 × none” is a ratio to the arm “none”, “+0.1 vs none” a difference from '
+    "it; what each arm is stands under Cost. A strip shows single seeds (rings), their mean (dot) "
+    "and its 95 % Student-t interval (bar). The claim holds when the whole bar lies in the shaded "
+    "zone; the dashed line is “no difference”.</p>"
 )
 
 
 def _row(run: RunRecord, record: ClaimRecord, here: str) -> str:
     claim = record.claim
     must = f"Negative control: must fail under “{claim.sabotage}”." if claim.sabotage else ""
-    said = line("says", claim.says) + tag("code", text(claim.id), class_="id")
+    sign = tag("sup", text(signs([run])[claim.scale])) if claim.scale else ""
+    said = tag("span", text(pretty(claim.says)) + sign, class_="says")
+    said += tag("code", text(claim.id), class_="id")
     said += line("where", claim.where) + line("control", must)
-    first = tag("th", said, scope="row", role="rowheader", id=here)
-    cells = [
-        cell(_paper(record), _COLUMNS[1]),
-        cell(_measured(record), _COLUMNS[2]),
-        cell(verdict(run, record), _COLUMNS[3]),
-    ]
-    return tag("tr", first + "".join(cells), role="row")
+    cells = [tag("th", said, scope="row", role="rowheader", id=here)]
+    if has_numbers([run]):
+        cells.append(cell(_paper(record), "Paper", class_="paper"))
+    cells.append(cell(_measured(record), "Measured here", class_="measured"))
+    cells.append(cell(verdict(run, record), "Verdict"))
+    return tag("tr", "".join(cells), role="row")
 
 
 def _paper(record: ClaimRecord) -> str:
-    numbers, direction = paper_numbers(record), f"direction only: {paper_direction(record)}"
-    scale = f"different scale: {record.claim.scale}" if record.claim.scale else ""
-    if not numbers:
-        return line("value", "—") + line("small", direction) + line("small", scale)
-    said = line("value", pretty(numbers[0])) + line("small", pretty(numbers[1]))
-    return said + (line("small", direction) + line("small", scale) if scale else "")
+    numbers = paper_numbers(record)
+    if numbers is None:
+        return line("value", "—") + line("small", "not checked")
+    return line("value", pretty(numbers[0])) + line("small", pretty(numbers[1]))
 
 
 def _measured(record: ClaimRecord) -> str:

@@ -17,6 +17,7 @@ from tenfold.lab.run import Run
 from tenfold.sde._flow import System
 from tenfold.sde._gradients import AbstractGradient
 from tenfold.sde._march import Problem, Saved
+from tenfold.sde._noise import AbstractBlocks
 
 NS = (16, 64, 256)
 
@@ -42,10 +43,10 @@ def closed_form(equation: Any, z0: Array, t: Any, w: Array, args: Any = None) ->
     return z0 * jnp.exp((mu - 0.5 * sigma**2) * t + sigma * w)
 
 
-class _Renewed(eqx.Module):
+class _Renewed(AbstractBlocks):
     """Another path with the law of `blocks`: each run of steps reversed and negated."""
 
-    blocks: Any
+    blocks: AbstractBlocks
     preferred: int = eqx.field(static=True)
 
     def __call__(self, first: Any, size: int) -> sde.Increment:
@@ -63,7 +64,9 @@ class NotReplayed(AbstractGradient):
 
     def __call__(self, problem: Problem) -> Saved:
         renewed = eqx.tree_at(
-            lambda p: p.noise, problem, _Renewed(problem.noise, problem.noise.preferred)
+            lambda p: p.noise,
+            problem,
+            _Renewed(blocks=problem.noise, preferred=problem.noise.preferred),
         )
         right, wrong = self.inner(problem), self.inner(renewed)
 
@@ -211,7 +214,7 @@ def tree(
     def value(tol: float, key: Array, t: Array) -> Any:
         if summed:  # a path without a tree: all increments up to t are added
             grid = sde.GridNoise(key, (8,), 0.0, 1.0, round(1 / tol))
-            return grid.evaluate(jnp.round(t / tol) * tol)
+            return grid.evaluate(jnp.round(t / tol) * tol)  # pyright: ignore
         return sde.VirtualBrownianTree(key, (8,), 0.0, 1.0, tol).value(t)
 
     ts = jax.random.uniform(key, (64,))

@@ -2,11 +2,10 @@
 
 import math
 import re
-import statistics
 import time
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from jax import Array
 from tenfold import taylor
 from tenfold.base.jet import Tower
 from tenfold.lab.run import Run
-from tenfold.lab.train import jitted_step, owned
+from tenfold.lab.train import GradientStep, jitted_step, owned
 from tenfold.nets import TimeMLP
 from tenfold.taylor import baselines
 
@@ -64,95 +63,109 @@ def field(t: Any, z: Array, net: TimeMLP) -> Array:
     return jax.vmap(net, (None, 0, None))(t, z, None)
 
 
-def dense_products(compiled: Any) -> int:
-    """Dense products in a compiled CPU program: ` dot(` and the custom calls to a matmul."""
-    lines = compiled.as_text().splitlines()
-    return sum(" dot(" in line or bool(re.search(r"custom-call.*matmul", line)) for line in lines)
-
-
-def build(config: Any, key: Array) -> TimeMLP:
-    del config
+def build(key: Array) -> TimeMLP:
     return TimeMLP(SIZE, WIDTH, LAYERS - 1, activate_input=False, dtype=jnp.float32, key=key)
 
 
+class Program(NamedTuple):
+    """A compiled function, and the seconds that making it took (few, if it was in JAX's cache)."""
+
+    run: Any
+    trace_seconds: float
+    compile_seconds: float
+
+    @property
+    def dense(self) -> int:
+        """Dense products in it on a CPU: ` dot(` and the custom calls to a matmul."""
+        lines = self.run.as_text().splitlines()
+        return sum(" dot(" in x or bool(re.search(r"custom-call.*matmul", x)) for x in lines)
+
+
+def compiled(function: Callable) -> Program:
+    """`function(net, z)` as a program for a net and a batch of the sizes above."""
+    net = jax.eval_shape(build, jax.random.key(0))
+    state, start = jax.ShapeDtypeStruct((BATCH, SIZE), jnp.float32), time.perf_counter()
+    lowered = jax.jit(function).lower(net, state)
+    traced = time.perf_counter()
+    return Program(lowered.compile(), traced - start, time.perf_counter() - traced)
+
+
+def coefficient(scheme: str, order: int, net: TimeMLP, z: Array) -> Array:
+    return SCHEMES[scheme](field, 0.3, z, order, args=net)[order]
+
+
 @cache
-def gradient(scheme: str, order: int) -> tuple[Any, float]:
-    """The compiled gradient of mean |z_K|^2 in the weights, and the seconds that compiling took."""
-    net = jax.eval_shape(lambda key: build(None, key), jax.random.key(0))
-    state = jax.ShapeDtypeStruct((BATCH, SIZE), jnp.float32)
-
-    def objective(net: TimeMLP, z: Array) -> Array:
-        return jnp.mean(SCHEMES[scheme](field, 0.3, z, order, args=net)[order] ** 2)
-
-    lowered = jax.jit(jax.grad(objective)).lower(net, state)
-    start = time.perf_counter()
-    return lowered.compile(), time.perf_counter() - start
+def gradient(scheme: str, order: int) -> Program:
+    """The compiled gradient of mean |z_K|^2 in the weights."""
+    return compiled(jax.grad(lambda net, z: jnp.mean(coefficient(scheme, order, net, z) ** 2)))
 
 
-def medians(programs: dict[str, Callable[[], Any]], repeats: int = 21) -> dict[str, float]:
-    """Median seconds of each, taken in turn, so that a slow spell of the machine hits all."""
+Statistic = Callable[[list[float]], float]
+
+
+def timings(
+    programs: dict[str, Callable[[], Any]], *, spend: float = 2.0, statistic: Statistic = min
+) -> dict[str, float]:
+    """Seconds of each, taken in turn, so that a slow spell of the machine hits all.
+
+    At least 21 times each, and for `spend` seconds; by default the least is taken. On a CPU they
+    are seconds that this process computed, so that what else runs there does not count.
+    """
+    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in programs}
     for program in programs.values():
         jax.block_until_ready(program())
-    for _ in range(repeats):
+    end, rounds = time.perf_counter() + spend, 0
+    while rounds < 21 or time.perf_counter() < end:
+        rounds += 1
         for name, program in programs.items():
-            start = time.perf_counter()
+            start = clock()
             jax.block_until_ready(program())
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+            times[name].append(clock() - start)
+    return {name: statistic(values) for name, values in times.items()}
 
 
 def schemes(config: Any, key: Array, run: Run, *, scheme: str = "online"):
     """The gradient of z_K by every scheme; `scheme` is what passes for ours."""
     del run
-    order, weights, state = config.cost_order, *jax.random.split(key)
-    net, z = build(config, weights), jax.random.normal(state, (BATCH, SIZE), jnp.float32)
-    compiled = {name: gradient(name, order) for name in SCHEMES if name != "nested" or order < 8}
-    compiled["ours"] = compiled[scheme]
-    values = {name: program(net, z) for name, (program, _) in compiled.items()}
-    found = medians({k: lambda p=p: p(net, z) for k, (p, _) in compiled.items()})
-    dense = {name: dense_products(program) for name, (program, _) in compiled.items()}
+    order = config.cost_order
+    programs = {name: gradient(name, order) for name in SCHEMES if name != "nested" or order < 8}
+    programs["ours"] = programs[scheme]
+    found = timed(programs, key)
     return {
-        "dense_over_floor": dense["ours"] / (3 * LAYERS * order - 1),
+        "dense_over_floor": programs["ours"].dense / (3 * LAYERS * order - 1),
         "restarted_time_ratio": found["restarted"] / found["ours"],
-        "disagreement": _disagreement(values),
-        **{f"{name}_dense": count for name, count in dense.items()},
+        **{f"{name}_dense": program.dense for name, program in programs.items()},
         **{f"{name}_gradient_seconds": seconds for name, seconds in found.items()},
-        **{f"{name}_compile_seconds": seconds for name, (_, seconds) in compiled.items()},
     }
 
 
-def _disagreement(values: dict[str, Any]) -> float:
-    """Largest distance of a scheme's gradient from the online one, relative to its norm."""
-    flat = {n: np.concatenate([np.ravel(x) for x in jax.tree.leaves(v)]) for n, v in values.items()}
-    scale = np.linalg.norm(flat["online"])
-    return max(float(np.linalg.norm(v - flat["online"]) / scale) for v in flat.values())
+def timed(
+    programs: dict[str, Program], key: Array, *, statistic: Statistic = min
+) -> dict[str, float]:
+    """Seconds of each gradient, once all were found to be the same gradient.
+
+    **Raises:** `ArithmeticError` when one is 0.1 % of its norm away from the first.
+    """
+    weights, state = jax.random.split(key)
+    net, z = build(weights), jax.random.normal(state, (BATCH, SIZE), jnp.float32)
+    values = {name: _flat(program.run(net, z)) for name, program in programs.items()}
+    truth = next(iter(values.values()))
+    for name, value in values.items():
+        error = float(np.linalg.norm(value - truth) / np.linalg.norm(truth))
+        if not error < 1e-3:
+            raise ArithmeticError(f"the gradient of scheme {name} is off by {error:.1g}")
+    calls = {name: partial(program.run, net, z) for name, program in programs.items()}
+    return timings(calls, statistic=statistic)
 
 
-def overhead(config: Any, key: Array, run: Run, *, scheme: str = "online"):
-    """A training step with R_2, by each quadrature, relative to a step without."""
-    del run
-    steps = {
-        how: training_step(config, how, scheme, key) for how in ("none", "step", "stage", "mc")
-    }
-    found = medians(steps)
-    ratios = {f"{name}_time_ratio": s / found["none"] for name, s in found.items()}
-    return ratios | {f"{name}_seconds": seconds for name, seconds in found.items()}
+def _flat(tree: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
 
 
-def training_step(config: Any, how: Any, scheme: str, key: Array) -> Callable[[], Any]:
-    """Takes the next step of a training; a slower scheme is also asked for R_5 at every stage."""
-    from tenfold.lab.studies import taylor as study
-
-    order = 2
-    if how == "none":
-        order, how = 0, "step"
-    elif scheme != "online" and how == "step":
-        order, how = 5, "stage"
-    reg = study.Speed(order, jnp.float32(1), coefficients=SCHEMES[scheme], quadrature=how)
-    advance = study.gradient_step(config, reg)
-    state = jax.tree.map(owned, advance.init(study.model(config, key)))
-    first_bad, batch = jnp.int32(-1), study.data(config.data, "train", config.batch)
+def training_step(advance: GradientStep, model: Any, batch: Any, key: Array) -> Callable[[], Any]:
+    """At each call the next step of a training on one batch, as `fit` takes it."""
+    state, first_bad = jax.tree.map(owned, advance.init(model)), jnp.int32(-1)
 
     def step() -> Any:
         nonlocal state, first_bad
@@ -160,3 +173,13 @@ def training_step(config: Any, how: Any, scheme: str, key: Array) -> Callable[[]
         return state
 
     return step
+
+
+def overhead(config: Any, key: Array, run: Run, *, step: Callable[..., Callable], **worse: Any):
+    """Time of `step(config, key, ...)` with R_2, by each quadrature, relative to one without."""
+    del run
+    hows = {how: {"order": 2, "quadrature": how} for how in ("step", "stage", "mc")}
+    hows |= {"none": {"order": 0}, "step": hows["step"] | worse}
+    found = timings({k: step(config, key, weight=jnp.float32(1), **h) for k, h in hows.items()})
+    ratios = {f"{name}_time_ratio": seconds / found["none"] for name, seconds in found.items()}
+    return ratios | {f"{name}_seconds": seconds for name, seconds in found.items()}
