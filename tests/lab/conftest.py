@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -10,6 +11,14 @@ from pathlib import Path
 import pytest
 
 TINY = Path(__file__).with_name("tiny_study.py")
+
+
+@pytest.fixture(autouse=True)
+def sigint():
+    """The command, when interrupted, ends deaf to Ctrl-C; this process goes on after it."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
