@@ -59,8 +59,8 @@ def elbo(
 ) -> tuple[Scalar, Parts]:
     r"""The loss -ELBO, a mean over the batch, and its parts.
 
-    $$\log p(x) \ge E_q \sum_i \log p(x_i | z(t_i)) - \beta \Big[ KL(q(z_0) | p(z_0))
-      + E_q \int \frac{1}{2} |u|^2 dt \Big], \qquad g u = f - h$$
+    $$\log p(x) \geq E_q \sum_i \log p(x_i | z(t_i)) - \beta [ KL(q(z_0) | p(z_0))
+      + E_q \int \frac{1}{2} |u|^2 dt ], \qquad g u = f - h$$
 
     **Arguments:**
 

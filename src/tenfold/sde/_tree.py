@@ -24,8 +24,8 @@ from tenfold.sde._noise import AbstractBlocks, Increment, interval, normals, run
 class VirtualBrownianTree(AbstractAnyTimeNoise):
     r"""A Brownian motion that is never stored: any float time is found by bisection.
 
-    $$W(m) \sim N\left(\tfrac{1}{2} (W(s) + W(e)), \tfrac{1}{4} (e - s) I\right), \quad
-      m = \tfrac{1}{2} (s + e)$$
+    $$W(m) \sim N\left(\frac{1}{2} (W(s) + W(e)), \frac{1}{4} (e - s) I\right), \quad
+      m = \frac{1}{2} (s + e)$$
 
     The key is split at each halving: one part draws the middle, the others go to the halves. The
     descent ends when the interval is shorter than `tol`; the path is linear there (the paper takes
