@@ -28,7 +28,7 @@ class Adaptive(eqx.Module):
 
     A step is taken whole and in two halves; the halves are kept when
 
-    $$e = \left\| \frac{z_{whole} - z_{halves}}{atol + rtol \max(|z_0|, |z|)} \right\|_{rms} \leq 1$$
+    $$e = \left\| \frac{z_{whole} - z_{halves}}{atol + rtol \max(|z_0|,|z|)} \right\|_{rms} \leq 1$$
 
     over the dimensions of a state, at its largest in the batch: all examples share their steps.
     The next step is $h \cdot safety \, e^{-(i + p) / q} \, e_{before}^{p / q}$ with q the strong
