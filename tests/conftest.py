@@ -1,5 +1,10 @@
+from pathlib import Path
+
 import jax
 import pytest
+
+MAPS = Path("/proc/self/maps")
+MANY_MAPS = 20_000  # Linux allows a process 65,530
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -18,3 +23,12 @@ def x64():
     """Runs the test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs():
+    """Each compiled program keeps memory maps of its own: after thousands of them the next one
+    fails with "Cannot allocate memory", and takes the process along. So they go in time."""
+    yield
+    if MAPS.exists() and MAPS.read_text().count("\n") > MANY_MAPS:
+        jax.clear_caches()
