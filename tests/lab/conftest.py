@@ -15,8 +15,9 @@ TINY = Path(__file__).with_name("tiny_study.py")
 
 @pytest.fixture(autouse=True)
 def sigint():
-    """The command, when interrupted, ends deaf to Ctrl-C; this process goes on after it."""
-    before = signal.getsignal(signal.SIGINT)
+    """Python's own handler, also where a shell started the tests in its background and so deaf to
+    Ctrl-C; and again after a command that, interrupted, ended deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
