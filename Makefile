@@ -16,6 +16,7 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+	XLA_FLAGS= $(BIN)/python -m pytest -n 2 -m bits tests/sde
 
 setup: $(READY)
 

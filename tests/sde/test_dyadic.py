@@ -43,6 +43,7 @@ def test_increments_of_a_level_sum_to_the_coarser_one(area, getkey, x64):
             assert_close(both, coarse.area, 1e-14)
 
 
+@pytest.mark.bits
 def test_blocks_of_any_size_are_the_same_bits_as_one_by_one(getkey):
     """`block` is a matter of speed: no bit depends on it, and `increment` agrees."""
     key = getkey()

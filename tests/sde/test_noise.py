@@ -45,6 +45,7 @@ def correlation_z(a, b):
 
 @pytest.mark.parametrize("make", NOISES.values(), ids=NOISES)
 class TestEveryNoise:
+    @pytest.mark.bits
     def test_the_same_bits_come_back_in_any_order_jitted_and_vmapped(self, make, getkey):
         """Backwards, one by one, in runs, jitted or not, the increments are bitwise the same."""
         block = blocks(make(getkey(), (3,)))
