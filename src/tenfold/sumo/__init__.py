@@ -1,0 +1,31 @@
+"""Unbiased log marginal likelihoods by randomised truncation (arXiv 2004.00353)."""
+
+from tenfold.sumo import baselines as baselines
+from tenfold.sumo._clip import ClipReport as ClipReport
+from tenfold.sumo._clip import clip_unbiased as clip_unbiased
+from tenfold.sumo._differences import differences as differences
+from tenfold.sumo._differences import log_mean_curve as log_mean_curve
+from tenfold.sumo._estimate import coefficients as coefficients
+from tenfold.sumo._estimate import estimate as estimate
+from tenfold.sumo._estimate import expected_rows as expected_rows
+from tenfold.sumo._evaluate import Evaluation as Evaluation
+from tenfold.sumo._evaluate import evaluate as evaluate
+from tenfold.sumo._losses import nll_and_encoder_loss as nll_and_encoder_loss
+from tenfold.sumo._losses import reverse_kl as reverse_kl
+from tenfold.sumo._losses import score_function as score_function
+from tenfold.sumo._plan import Ladder as Ladder
+from tenfold.sumo._plan import Packing as Packing
+from tenfold.sumo._plan import RowPlan as RowPlan
+from tenfold.sumo._rows import DiagonalNormal as DiagonalNormal
+from tenfold.sumo._rows import Posterior as Posterior
+from tenfold.sumo._summary import Summary as Summary
+from tenfold.sumo._summary import pareto_k as pareto_k
+from tenfold.sumo._summary import summary as summary
+from tenfold.sumo._sumo import Estimate as Estimate
+from tenfold.sumo._sumo import sumo as sumo
+from tenfold.sumo._tails import AbstractTail as AbstractTail
+from tenfold.sumo._tails import GeometricTail as GeometricTail
+from tenfold.sumo._tails import OnlineTail as OnlineTail
+from tenfold.sumo._tails import OptimalTail as OptimalTail
+from tenfold.sumo._tails import PaperTail as PaperTail
+from tenfold.sumo._tails import PowerTail as PowerTail
