@@ -76,6 +76,17 @@ def test_streaming_is_the_whole_whatever_the_chunk(getkey, x64):
         evaluate(*model(), x, key, k=100, chunk=30)
 
 
+def test_numpy_data_serve_inside_of_a_jitted_function(getkey):
+    x, key, plan = np.asarray(xs(), np.float32), getkey(), RowPlan.draw(0, 4)
+    run = lambda both: (  # noqa: E731
+        evaluate(*both, x, key, k=10, chunk=5).value,
+        iwae(*both, x, key, k=10).value,
+        sumo(*both, x, key, plan=plan).value,
+    )
+    found = eqx.filter_jit(run)(model())
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
 def test_memory_does_not_grow_with_the_samples(getkey):
     def bytes_of(k):
         run = eqx.filter_jit(lambda both, x, key: evaluate(*both, x, key, k=k).value)

@@ -43,8 +43,9 @@ def clip_unbiased(max_norm: float) -> optax.GradientTransformation:
 
     def init(params: Any) -> ClipReport:
         del params
-        zero = jnp.zeros((), jnp.float32)
-        return ClipReport(jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), zero, zero)
+        # Arrays of their own: a training step that is donated its state can't be given one twice.
+        counts = [jnp.zeros((), jnp.int32) for _ in range(2)]
+        return ClipReport(*counts, *[jnp.zeros((), jnp.float32) for _ in range(2)])
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ClipReport]:
         del params

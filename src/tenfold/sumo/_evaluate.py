@@ -9,7 +9,7 @@ from jax import Array
 from jaxtyping import Float, PyTree
 
 from tenfold.base.typing import Key
-from tenfold.sumo._rows import Encoder, LogJoint, batch_size, encode, one_each, row_keys
+from tenfold.sumo._rows import Encoder, LogJoint, as_batch, batch_size, encode, one_each, row_keys
 from tenfold.sumo._sumo import data_ids, sample_key
 
 
@@ -48,6 +48,7 @@ def evaluate(
     """
     if k < 1 or chunk < 1 or k % chunk:
         raise ValueError(f"evaluate: `k` must be a multiple of `chunk`, got {k} and {chunk}")
+    x = as_batch(x)
     batch, top = batch_size(x), min(top, k)
     q, ids, key = encode(encoder, x), data_ids(x, ids), sample_key(key)
     seg = jnp.repeat(jnp.arange(batch, dtype=jnp.int32), chunk)

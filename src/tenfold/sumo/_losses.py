@@ -17,7 +17,7 @@ from jaxtyping import Float, PyTree
 from tenfold.base.typing import Key, Scalar
 from tenfold.sumo._estimate import Kind
 from tenfold.sumo._plan import RowPlan
-from tenfold.sumo._rows import Encoder, LogJoint, batch_size, encode, log_weights
+from tenfold.sumo._rows import Encoder, LogJoint, as_batch, batch_size, encode, log_weights
 from tenfold.sumo._sumo import Estimate, data_ids, planned, sample_key
 from tenfold.sumo._tails import AbstractTail
 
@@ -43,6 +43,7 @@ def pulled(
     ids: Any,
 ) -> Pulled:
     """SUMO of a batch. What `x` adds through the encoder is left out: its mean is 0."""
+    x = as_batch(x)
     plan = planned(plan, key, batch_size(x), tail, m, kind)
     ids, key = data_ids(x, ids), sample_key(key)
     joint, joint_static = _still(log_joint)

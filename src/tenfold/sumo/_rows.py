@@ -52,6 +52,15 @@ class DiagonalNormal(eqx.Module):
         return z, jax.tree.reduce(jnp.add, parts)
 
 
+def as_batch(x: PyTree) -> PyTree:
+    """`x` in JAX's arrays: rows are gathered from it by traced numbers.
+
+    **Raises:** `ValueError` unless all leaves share a batch axis.
+    """
+    batch_size(x)
+    return jax.tree.map(jnp.asarray, x)
+
+
 def batch_size(x: PyTree) -> int:
     """The length of the leading axis of all leaves. **Raises:** `ValueError`."""
     sizes = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(x)}

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, PyTree
 from tenfold.base.typing import Key
 from tenfold.sumo._estimate import Kind
 from tenfold.sumo._plan import RowPlan
-from tenfold.sumo._rows import Encoder, LogJoint, batch_size, encode, log_weights
+from tenfold.sumo._rows import Encoder, LogJoint, as_batch, batch_size, encode, log_weights
 from tenfold.sumo._tails import AbstractTail
 
 
@@ -64,6 +64,7 @@ def sumo(
 
     **Cost:** m + K decoder evaluations a datum in one axis of rows; O(rows) scalars.
     """
+    x = as_batch(x)
     plan = planned(plan, key, batch_size(x), tail, m, kind)
     logw = log_weights(log_joint, encode(encoder, x), x, sample_key(key), plan, data_ids(x, ids))
     value, bound = plan.reduce(logw)

@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 from tenfold.base import logmeanexp
 from tenfold.base.typing import Key
 from tenfold.sumo._differences import differences
-from tenfold.sumo._rows import Encoder, LogJoint, batch_size, encode, one_each, row_keys
+from tenfold.sumo._rows import Encoder, LogJoint, as_batch, batch_size, encode, one_each, row_keys
 from tenfold.sumo._sumo import Estimate, data_ids, sample_key
 
 
@@ -23,6 +23,7 @@ def _weights(log_joint: LogJoint, encoder: Encoder, x: PyTree, key: Key, k: int,
     """log-weights (batch, k); sample i of a datum is the one that `sumo` draws as its i-th."""
     if k < 1:
         raise ValueError(f"sumo: `k` must be at least 1 sample, got {k}")
+    x = as_batch(x)
     batch = batch_size(x)
     seg = jnp.repeat(jnp.arange(batch, dtype=jnp.int32), k)
     pos = jnp.tile(jnp.arange(k, dtype=jnp.int32), batch)
