@@ -117,8 +117,9 @@ def _tidy(n: int, edges: np.ndarray, labels: np.ndarray | None):
     edges = edges[order].astype(np.int64)
     if (np.diff(edges, axis=0) == 0).all(axis=1).any():
         raise ValueError("Graph: `edges` holds an edge twice; give each once")
-    aligned = labels is not None and len(labels) == len(order)
-    return edges, labels[order] if aligned else labels
+    if labels is not None and len(labels) == len(order):
+        labels = labels[order]
+    return edges, labels
 
 
 class Graphs(Sequence):

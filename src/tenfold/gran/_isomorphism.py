@@ -80,6 +80,29 @@ def isomorphic(one: Graph, two: Graph) -> bool:
     return _match(np.unique(start, return_inverse=True)[1], joined, one.n_nodes)
 
 
+def log_automorphisms(graph: Graph) -> float:
+    """log of how many renumberings leave `graph` as it is, labels included. *Host.*
+
+    The product of orbit sizes, each node being held once its orbit was counted.
+    """
+    joined, n, total = _disjoint(graph, graph), graph.n_nodes, 0.0
+    start = np.zeros(2 * n, np.int64) if joined.node_labels is None else joined.node_labels
+    colours = _refine(np.unique(start, return_inverse=True)[1], joined)
+    while n and np.bincount(colours).max() > 2:
+        held = int(np.argmax(np.bincount(colours)[colours[:n]] > 2))
+        alike = np.flatnonzero(colours[n:] == colours[held]) + n
+        orbit = sum(_match(_held(colours, held, other), joined, n) for other in alike.tolist())
+        total += float(np.log(orbit))
+        colours = _refine(_held(colours, held, held + n), joined)
+    return total
+
+
+def _held(colours: np.ndarray, *nodes: int) -> np.ndarray:
+    chosen = colours.copy()
+    chosen[list(nodes)] = colours.max() + 1
+    return chosen
+
+
 def _disjoint(one: Graph, two: Graph) -> Graph:
     def both(a: np.ndarray | None, b: np.ndarray | None, sizes: tuple[int, int]):
         if a is None and b is None:
@@ -121,8 +144,6 @@ def _match(colours: np.ndarray, graph: Graph, n: int) -> bool:
     colour = int(np.argmin(np.where(ours > 1, ours, 2 * n + 1)))
     fixed = int(np.flatnonzero(colours[:n] == colour)[0])
     for other in np.flatnonzero(colours[n:] == colour) + n:
-        chosen = colours.copy()
-        chosen[[fixed, other]] = colours.max() + 1
-        if _match(chosen, graph, n):
+        if _match(_held(colours, fixed, int(other)), graph, n):
             return True
     return False
