@@ -115,8 +115,8 @@ def dense_log_prob(model, graph, block, stride):
         for i in new:
             for j in range(i):
                 first = (h[i] - h[j]) @ model.head.first + model.head.bias
-                shares.append(model.head.share(first))
-                logits = model.head.edge(first)
+                shares.append(model.head.share(first[model.hidden :]))
+                logits = model.head.edge(first[: model.hidden])
                 p = jax.nn.log_sigmoid(logits if adjacency[i, j] else -logits)
                 parts = parts + (p if i < kept else 0)
         share = sum(shares) / len(shares) if shares else jnp.zeros(model.mixtures)

@@ -134,7 +134,7 @@ def test_a_few_steps_of_training_lower_the_loss(getkey):
     for _ in range(30):
         model, state, value = step(model, state)
         values.append(float(value))
-    assert values[-1] < 0.7 * values[0]
+    assert values[-1] < 0.9 * values[0]
 
 
 def test_bad_batches_are_refused(getkey):

@@ -12,5 +12,7 @@ from tenfold.gran._graph import as_graph as as_graph
 from tenfold.gran._likelihood import step_log_probs as step_log_probs
 from tenfold.gran._model import GRAN as GRAN
 from tenfold.gran._order import order as order
+from tenfold.gran._sample import sample as sample
+from tenfold.gran._sample import size_pmf as size_pmf
 from tenfold.gran._train import loss as loss
 from tenfold.gran._train import make_batch as make_batch

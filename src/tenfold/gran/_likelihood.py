@@ -56,8 +56,11 @@ def step_log_probs(model: GRAN, batch: Batch) -> Float[Array, " steps"]:
         return jax.ops.segment_sum(values, step, steps, indices_are_sorted=True)
 
     counts = by_step(jnp.ones(first.shape[0], h.dtype), batch.pair_step)
-    shares = by_step(head.share(first), batch.pair_step) / jnp.maximum(counts, 1)[:, None]
-    terms = edge_log_prob(model, head.edge(first), batch.target)
+    shares = (
+        by_step(head.share(first[:, model.hidden :]), batch.pair_step)
+        / jnp.maximum(counts, 1)[:, None]
+    )
+    terms = edge_log_prob(model, head.edge(first[:, : model.hidden]), batch.target)
     terms = jnp.where(batch.kept[:, None], terms, jnp.zeros_like(terms))
     joint = jax.nn.log_softmax(shares) + by_step(terms, batch.pair_step)
     if model.label_head is not None:

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from tenfold.base.typing import Key
@@ -199,7 +200,7 @@ def _check_labels(what: str, labels: Any, kinds: int, optional: bool) -> None:
 
 def check_condition(model: GRAN, condition: Any) -> None:
     """A ValueError unless there is a condition of the right length exactly if one is needed."""
-    size = None if condition is None else jnp.shape(condition)[-1]
+    size = None if condition is None else np.shape(condition)[-1]
     if (size or 0) != model.condition_size:
         raise ValueError(
             f"`condition` must have length {model.condition_size} (the model's "

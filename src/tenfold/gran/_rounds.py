@@ -125,14 +125,19 @@ class Head(eqx.Module):
         self.mix_second = Dense(hidden, hidden, dtype=dtype, key=keys[3])
         self.mix = Dense(hidden, mixtures, dtype=dtype, key=keys[4])
 
-    def edge(self, first: Float[Array, "... twice"]) -> Float[Array, "... out"]:
-        """Logits of the pair, mixture by category; no edge has logit 0. (its MLP_theta)"""
-        half = first.shape[-1] // 2
-        active = jax.nn.relu(first[..., :half])
-        return self.logits(jax.nn.relu(self.second(active)))
+    def edge(self, first: Float[Array, "... hidden"]) -> Float[Array, "... out"]:
+        """Logits of the pair, mixture by category; no edge has logit 0. (its MLP_theta)
 
-    def share(self, first: Float[Array, "... twice"]) -> Float[Array, "... mixtures"]:
-        """The pair's part in the mixture's logits, which are their mean. (its MLP_alpha)"""
-        half = first.shape[-1] // 2
-        active = jax.nn.relu(first[..., half:])
-        return self.mix(jax.nn.relu(self.mix_second(active)))
+        `first` is the first half of the first layer.
+        """
+        return self.logits(self.edge_hidden(first))
+
+    def edge_hidden(self, first: Float[Array, "... hidden"]) -> Float[Array, "... hidden"]:
+        return jax.nn.relu(self.second(jax.nn.relu(first)))
+
+    def share(self, first: Float[Array, "... hidden"]) -> Float[Array, "... mixtures"]:
+        """The pair's part in the mixture's logits, which are their mean. (its MLP_alpha)
+
+        `first` is the second half of the first layer.
+        """
+        return self.mix(jax.nn.relu(self.mix_second(jax.nn.relu(first))))
