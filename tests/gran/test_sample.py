@@ -13,9 +13,10 @@ from scipy import stats
 
 from helpers import assert_close
 from tenfold import gran
+from tenfold.gran._chunks import Step
 from tenfold.gran._draw import _at_least_one, mixture_logits, pair_logits
 from tenfold.gran._known import room, start_from, view_of
-from tenfold.gran._pass import Step, states
+from tenfold.gran._pass import states
 from tenfold.gran._sample import grow
 
 FALSE_ALARM = 1e-4

@@ -6,6 +6,9 @@ from tenfold.gran._batch import Shapes as Shapes
 from tenfold.gran._bound import Bound as Bound
 from tenfold.gran._bound import log_prob as log_prob
 from tenfold.gran._bound import random_log_prob as random_log_prob
+from tenfold.gran._generators import grid as grid
+from tenfold.gran._generators import lobster as lobster
+from tenfold.gran._generators import lobsters as lobsters
 from tenfold.gran._graph import Graph as Graph
 from tenfold.gran._graph import Graphs as Graphs
 from tenfold.gran._graph import as_graph as as_graph

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from tenfold.gran._chunks import Step, over_chunks, piece_of, put
 from tenfold.gran._known import Known, Room, upto
 from tenfold.gran._model import GRAN
-from tenfold.gran._pass import Step, over_chunks, piece_of, put
 from tenfold.gran._rounds import plus
 
 

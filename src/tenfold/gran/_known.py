@@ -11,8 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 from tenfold.gran._graph import Graph
 from tenfold.gran._model import GRAN
 
-SLOTS = 4
-"""Entries of the neighbour lists that are read at a time, up to the chunk's largest degree."""
+AT_A_TIME = 2
+"""Edges a node of a chunk that are worked on at a time."""
 
 
 def upto(n: int) -> Int[Array, " n"]:
@@ -39,7 +39,7 @@ def room(model: GRAN, block: int, chunk: int, degree: int, spill: int) -> Room:
     reach = model.n_max if model.window is None else min(model.window + chunk, model.n_max)
     span = -(-reach // chunk) * chunk + block + chunk
     nodes = span if model.window is None else -(-model.n_max // chunk) * chunk + span
-    return Room(nodes, chunk, -(-degree // SLOTS) * SLOTS, max(spill, 1), span)
+    return Room(nodes, chunk, -(-degree // AT_A_TIME) * AT_A_TIME, max(spill, 1), span)
 
 
 class Known(eqx.Module):

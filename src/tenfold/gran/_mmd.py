@@ -20,7 +20,7 @@ def total_variation(x: Rows, y: Rows) -> Float[np.ndarray, "n m"]:
     return 0.5 * _cdist(x, y, "cityblock")
 
 
-def earth_mover(x: Rows, y: Rows, *, width: float = 1.0) -> Float[np.ndarray, "n m"]:
+def earth_mover(x: Rows, y: Rows, *, width: int | float = 1.0) -> Float[np.ndarray, "n m"]:
     """L1 distance of the cumulated rows times the bins' `width`, as GraphRNN compares. *Host.*
 
     For rows of equal sum it is the least work of moving one onto the other.
@@ -39,7 +39,9 @@ def _cdist(x: np.ndarray, y: np.ndarray, metric: Any) -> np.ndarray:
     return cdist(x, y, metric)
 
 
-def mmd(x: Rows, y: Rows, *, distance: Distance = total_variation, sigma: float = 1.0) -> float:
+def mmd(
+    x: Rows, y: Rows, *, distance: Distance = total_variation, sigma: int | float = 1.0
+) -> float:
     r"""The *squared* maximum mean discrepancy, as a V-statistic (so never below 0). *Host.*
 
     $$\overline{k(x, x')} + \overline{k(y, y')} - 2\,\overline{k(x, y)}, \qquad
@@ -66,8 +68,8 @@ def mmd_interval(
     y: Rows,
     *,
     distance: Distance = total_variation,
-    sigma: float = 1.0,
-    level: float = 0.95,
+    sigma: int | float = 1.0,
+    level: int | float = 0.95,
     draws: int = 1000,
     key: Key,
 ) -> Interval:
@@ -111,7 +113,7 @@ class Statistic(NamedTuple):
 
     rows: Callable[[Sequence[Any]], Rows]
     distance: Distance
-    sigma: float
+    sigma: int | float
 
 
 def _clustering_mover(x: Rows, y: Rows) -> np.ndarray:

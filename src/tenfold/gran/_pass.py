@@ -1,41 +1,15 @@
 """The rounds at one step of sampling: work follows the nodes that exist, shapes stay the same."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from tenfold.gran._known import SLOTS, Known, Room, upto
+from tenfold.gran._chunks import Links, Step, links_of, over_chunks, piece_of, put
+from tenfold.gran._known import AT_A_TIME, Known, Room, upto
 from tenfold.gran._model import GRAN
 from tenfold.gran._rounds import Round, plus
-
-
-class Step(NamedTuple):
-    """Where a step is: known nodes `low` to t - 1, and `count` new ones, in a view's numbers."""
-
-    low: Array
-    t: Array
-    count: Array
-    base: Array
-    """The graph's number of the view's node 0, which begins a chunk."""
-
-
-def piece_of(x: Array, start: Any, size: int) -> Array:
-    return jax.lax.dynamic_slice_in_dim(x, start, size)
-
-
-def put(x: Array, piece: Array, start: Any) -> Array:
-    return jax.lax.dynamic_update_slice_in_dim(x, piece, start, 0)
-
-
-def over_chunks(space: Room, at: Step, body: Callable[[Any, Any], Any], carry: Any) -> Any:
-    """`body(first node, carry)` for each chunk that holds a known node."""
-    stop = -(-at.t // space.chunk)
-    return jax.lax.fori_loop(
-        jnp.zeros_like(stop), stop, lambda c, s: body(c * space.chunk, s), carry
-    )
 
 
 def states(
@@ -43,25 +17,34 @@ def states(
 ) -> tuple[Float[Array, "nodes hidden"], Float[Array, "block hidden"]]:
     """States of known and of new nodes after all rounds.
 
-    **Cost:** a round is dense work on the chunks that hold known nodes, times their largest degree
-    plus 2 B edges a node; spilt edges are scattered.
+    **Cost:** a round is dense work on the chunks that hold known nodes: their edges, and 2 B a node
+    to and from the block. Spilt edges are scattered.
     """
     new = jnp.zeros((block, model.hidden), known.inputs.dtype)
     new = new + jnp.broadcast_to(told, new.shape)
     last = jnp.zeros(model.rounds.first.shape[0], bool).at[-1].set(True)
 
     # The scratch is handed on and not made anew: filling it would cost more than a small graph.
+    links = links_of(space, known, at)
     scratch = jnp.zeros((space.span, model.rounds.first.shape[-1]), new.dtype)
 
     def step(carry: tuple[Array, Array, Array], each: tuple[Round, Array]):
-        return _round(space, known, at, *each, *carry), None
+        return _round(space, known, at, links, *each, *carry), None
 
     h, new, _ = jax.lax.scan(step, (known.inputs, new, scratch), (model.rounds, last))[0]
     return h, new
 
 
 def _round(
-    space: Room, known: Known, at: Step, layer: Round, last: Array, h: Array, new: Array, y: Array
+    space: Room,
+    known: Known,
+    at: Step,
+    links: Links,
+    layer: Round,
+    last: Array,
+    h: Array,
+    new: Array,
+    y: Array,
 ) -> tuple[Array, Array, Array]:
     size, block = space.chunk, new.shape[0]
 
@@ -80,7 +63,7 @@ def _round(
         h, to_new = carry
         own = piece_of(y, start, size)
         takes = layer.received[0][None] - own
-        total = _listed(known, at, layer, y, start, takes)
+        total = _listed(known, links, layer, y, start, takes)
         total = total + piece_of(extra, start, size)
         down = layer.send(new_sends[None] + takes[:, None])
         total = total + jnp.sum(jnp.where(fresh[None, :, None], down, 0), axis=1)
@@ -97,30 +80,28 @@ def _round(
     return h, active(layer.update(to_new, new)), y
 
 
-def _listed(known: Known, at: Step, layer: Round, y: Array, start: Array, takes: Array) -> Array:
-    """Messages to a chunk from the nodes in its neighbour lists."""
-    size = takes.shape[0]
-    near = piece_of(known.near, start, size)
-    kinds = None if known.near_kind is None else piece_of(known.near_kind, start, size)
-    valid = (near >= at.low) & (near < at.t)
-    receiving = start + upto(size) < at.t
-    filled = jnp.where(receiving, piece_of(known.degree, start, size), 0)
-    trips = -(-jnp.minimum(jnp.max(filled), near.shape[1]) // SLOTS)
+def _listed(known: Known, links: Links, layer: Round, y: Array, start: Array, takes: Array):
+    """Messages to a chunk from the nodes in its neighbour lists, some edges at a time."""
+    size, number = takes.shape[0], start // takes.shape[0]
+    some = AT_A_TIME * size
+    near = piece_of(known.near, start, size).ravel()
+    kinds = None if known.near_kind is None else piece_of(known.near_kind, start, size).ravel()
     takes = takes + jnp.broadcast_to(layer.sent[0], takes.shape)
+    entries, count = links.entry[number], links.count[number]
 
-    def some(g: Array, total: Array) -> Array:
-        def slots(x: Array) -> Array:
-            return jax.lax.dynamic_slice_in_dim(x, g * SLOTS, SLOTS, 1)
-
-        first = y[jnp.minimum(slots(near), y.shape[0] - 1)] + takes[:, None]
+    def group(g: Array, total: Array) -> Array:
+        entry = piece_of(entries, g * some, some)
+        node = entry // known.near.shape[1]
+        first = y[near[entry]] + takes[node]
         if kinds is not None:
-            first = first + layer.named(slots(kinds))
-        sent = jnp.where(slots(valid)[..., None], layer.send(first), 0)
-        return total + jnp.sum(sent, axis=1)
+            first = first + layer.named(kinds[entry])
+        # A product with zeros and ones adds the edges of each node; a scatter is slower.
+        own = (upto(size)[:, None] == node[None]) & (g * some + upto(some) < count)[None]
+        return total + own.astype(y.dtype) @ layer.send(first)
 
-    return jax.lax.fori_loop(
-        jnp.zeros_like(trips), trips, some, jnp.zeros((size, layer.hidden), y.dtype)
-    )
+    trips = -(-count // some)
+    nothing = jnp.zeros((size, layer.hidden), y.dtype)
+    return jax.lax.fori_loop(jnp.zeros_like(trips), trips, group, nothing)
 
 
 def _spilt(space: Room, known: Known, at: Step, layer: Round, y: Array) -> Array:

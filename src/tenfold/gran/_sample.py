@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from tenfold.base.typing import Key
+from tenfold.gran._chunks import Step
 from tenfold.gran._draw import Limits, mixture_logits, pair_logits, rows_of
 from tenfold.gran._graph import Graph, Graphs, as_graph
 from tenfold.gran._known import Known, Room, graph_of, room, start_from, upto, view_of, with_row
 from tenfold.gran._model import GRAN, check_condition, check_graph, check_sizes
-from tenfold.gran._pass import Step, states
+from tenfold.gran._pass import states
 from tenfold.gran._train import host_rng
 
 
