@@ -1,9 +1,15 @@
 """Graphs with known answers, and slow references that count by looking at every subset."""
 
-from itertools import combinations
+from itertools import combinations, product
 
+import equinox as eqx
+import jax
 import networkx as nx
 import numpy as np
+
+from tenfold import gran
+from tenfold.gran._batch import Part, assemble, fit, needed
+from tenfold.gran._windows import windows
 
 STAR = nx.star_graph(3)
 PAW = nx.Graph([(0, 1), (1, 2), (2, 0), (2, 3)])
@@ -54,3 +60,30 @@ def brute_orbits(graph):
             for node, d in degrees.items():
                 counts[node, _orbit(size, (m, shape) if size == 4 else m, d)] += 1
     return counts
+
+
+def all_graphs(n, kinds=1, labels=0):
+    pairs = [(i, j) for i in range(n) for j in range(i)]
+    for values in product(range(kinds + 1), repeat=len(pairs)):
+        edges = np.array([p for p, v in zip(pairs, values) if v], np.int64).reshape(-1, 2)
+        own = np.array([v - 1 for v in values if v], np.int64)
+        for nodes in product(range(labels), repeat=n) if labels else [None]:
+            yield gran.Graph(n, edges, None if nodes is None else np.array(nodes), own)
+
+
+@eqx.filter_jit
+def totals(model, batch, count):
+    steps = gran.step_log_probs(model, batch)
+    return jax.ops.segment_sum(steps, batch.step_graph, count)
+
+
+def log_probs(model, graphs, block, stride, condition=None):
+    """log p of each graph's own matrix, all in one batch."""
+    parts = []
+    for graph in graphs:
+        rows = windows(graph.n_nodes, block, stride)
+        parts.append(Part(graph, rows, np.ones(len(rows)), block, stride, condition))
+    pieces = [part.pieces(model.window) for part in parts]
+    shapes = fit(needed(parts, pieces), None)
+    batch = assemble(model, parts, pieces, shapes)
+    return np.asarray(totals(model, batch, len(graphs) + 1))[: len(graphs)]

@@ -1,7 +1,7 @@
 """log_prob is a likelihood: it sums to one over matrices, and bounds a graph's over orders."""
 
 import math
-from itertools import pairwise, permutations, product
+from itertools import pairwise, permutations
 
 import equinox as eqx
 import jax
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 import pytest
-from graph_problems import random_graph
+from graph_problems import all_graphs, log_probs, random_graph
 
 from helpers import assert_close, finite_difference
 from tenfold import gran
-from tenfold.gran._batch import Part, assemble, fit, needed
+from tenfold.gran._batch import Part, assemble, needed
 from tenfold.gran._windows import windows
 
 SIZES = [(1, 1), (2, 2), (2, 1), (3, 1)]
@@ -22,33 +22,6 @@ SIZES = [(1, 1), (2, 2), (2, 1), (3, 1)]
 def small(key, **options):
     sizes = {"n_max": 6, "hidden": 8, "rounds": 2, "mixtures": 3, "gate": 4, "max_block": 3}
     return gran.GRAN(key=key, **{**sizes, "dtype": jnp.float64, **options})
-
-
-def all_graphs(n, kinds=1, labels=0):
-    pairs = [(i, j) for i in range(n) for j in range(i)]
-    for values in product(range(kinds + 1), repeat=len(pairs)):
-        edges = np.array([p for p, v in zip(pairs, values) if v], np.int64).reshape(-1, 2)
-        own = np.array([v - 1 for v in values if v], np.int64)
-        for nodes in product(range(labels), repeat=n) if labels else [None]:
-            yield gran.Graph(n, edges, None if nodes is None else np.array(nodes), own)
-
-
-@eqx.filter_jit
-def totals(model, batch, count):
-    steps = gran.step_log_probs(model, batch)
-    return jax.ops.segment_sum(steps, batch.step_graph, count)
-
-
-def log_probs(model, graphs, block, stride, condition=None):
-    """log p of each graph's own matrix, all in one batch."""
-    parts = []
-    for graph in graphs:
-        rows = windows(graph.n_nodes, block, stride)
-        parts.append(Part(graph, rows, np.ones(len(rows)), block, stride, condition))
-    pieces = [part.pieces(model.window) for part in parts]
-    shapes = fit(needed(parts, pieces), None)
-    batch = assemble(model, parts, pieces, shapes)
-    return np.asarray(totals(model, batch, len(graphs) + 1))[: len(graphs)]
 
 
 @pytest.mark.parametrize(("block", "stride"), SIZES)

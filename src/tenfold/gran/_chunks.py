@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from tenfold.gran._known import Known, Room, upto
+from tenfold.gran._model import GRAN
 
 
 class Step(NamedTuple):
@@ -18,6 +19,13 @@ class Step(NamedTuple):
     count: Array
     base: Array
     """The graph's number of the view's node 0, which begins a chunk."""
+
+
+def step_at(model: GRAN, space: Room, t: Array, count: Any) -> Step:
+    """The step at row t of the graph, of `count` new nodes."""
+    low = jnp.maximum(t - (model.window or model.n_max), 0)
+    base = low // space.chunk * space.chunk
+    return Step(low - base, t - base, jnp.asarray(count, jnp.int32), base)
 
 
 def piece_of(x: Array, start: Any, size: int) -> Array:

@@ -94,9 +94,12 @@ def rows_of(
     block = logits.shape[1]
     any_edge = jax.nn.logsumexp(logits, axis=-1).T
     drawn = jax.random.uniform(keys[1], any_edge.shape, logits.dtype) < jax.nn.sigmoid(any_edge)
-    noise = jax.random.gumbel(keys[2], logits.shape, logits.dtype)
-    kinds = 1 + jnp.argmax(logits + noise, axis=-1).T.astype(jnp.int32)
-    firsts = jax.random.gumbel(keys[4], any_edge.shape, logits.dtype)
+    kinds, firsts = 1, any_edge
+    if model.edge_kinds > 1:
+        noise = jax.random.gumbel(keys[2], logits.shape, logits.dtype)
+        kinds = 1 + jnp.argmax(logits + noise, axis=-1).T.astype(jnp.int32)
+    if limits.connected:
+        firsts = jax.random.gumbel(keys[4], any_edge.shape, logits.dtype)
     j = upto(space.span)
 
     def row(degree: Array, each: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:

@@ -127,9 +127,11 @@ class Graphs(Sequence):
 
     - `n`: how many; `n_nodes` (n,): their sizes.
     - `senders`, `receivers`: each edge once, as node numbers in the union, the larger one first.
+    - `steps` (n,): how many windows, one after another, sampling took for each; None otherwise.
     """
 
-    def __init__(self, graphs: Sequence[Any]) -> None:
+    def __init__(self, graphs: Sequence[Any], steps: np.ndarray | None = None) -> None:
+        self.steps = steps
         self._graphs = tuple(as_graph(graph) for graph in graphs)
         self.n_nodes = np.array([graph.n_nodes for graph in self._graphs], np.int64)
         starts = np.cumsum(self.n_nodes) - self.n_nodes
@@ -145,7 +147,9 @@ class Graphs(Sequence):
 
     def __getitem__(self, index: Any) -> Any:
         found = self._graphs[index]
-        return Graphs(found) if isinstance(index, slice) else found
+        if isinstance(index, slice):
+            return Graphs(found, None if self.steps is None else self.steps[index])
+        return found
 
     def __iter__(self) -> Iterator[Graph]:
         return iter(self._graphs)

@@ -57,6 +57,8 @@ class Known(eqx.Module):
     labels: Int[Array, " nodes"]
     stuck: Bool[Array, ""]
     """Whether a node had to be joined to another and there was none that it could be joined to."""
+    steps: Int[Array, ""]
+    """Windows drawn so far, one after another."""
 
 
 def start_from(model: GRAN, space: Room, graph: Graph, told: Any) -> Known:
@@ -87,6 +89,7 @@ def start_from(model: GRAN, space: Room, graph: Graph, told: Any) -> Known:
         jnp.asarray(len(rest), jnp.int32),
         jnp.asarray(labels),
         jnp.asarray(False),
+        jnp.zeros((), jnp.int32),
     )
 
 
@@ -120,6 +123,7 @@ def view_of(space: Room, known: Known, base: Array) -> Known:
         known.spilt,
         cut(known.labels),
         known.stuck,
+        known.steps,
     )
 
 
@@ -144,6 +148,7 @@ def with_edge(known: Known, sender: Array, receiver: Array, kind: Array) -> Know
         known.spilt + full.astype(jnp.int32),
         known.labels,
         known.stuck,
+        known.steps,
     )
 
 

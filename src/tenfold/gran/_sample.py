@@ -3,85 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from tenfold.base.typing import Key
-from tenfold.gran._chunks import Step
-from tenfold.gran._draw import Limits, mixture_logits, pair_logits, rows_of
+from tenfold.gran._draw import Limits
 from tenfold.gran._graph import Graph, Graphs, as_graph
-from tenfold.gran._known import Known, Room, graph_of, room, start_from, upto, view_of, with_row
+from tenfold.gran._grow import Plan, grow
+from tenfold.gran._known import Known, graph_of, room, start_from
 from tenfold.gran._model import GRAN, check_condition, check_graph, check_sizes
-from tenfold.gran._pass import states
 from tenfold.gran._train import host_rng
-
-
-class Plan(eqx.Module):
-    """How to sample; static."""
-
-    space: Room
-    limits: Limits
-    block: int = eqx.field(static=True)
-    stride: int = eqx.field(static=True)
-
-
-def draw_block(
-    model: GRAN, plan: Plan, known: Known, t: Array, n: Array, heat: Array, told: Any, key: Key
-) -> tuple[Array, Known]:
-    """The rows of one window, and where the next one starts."""
-    space, block = plan.space, plan.block
-    low = jnp.maximum(t - (model.window or model.n_max), 0)
-    base = low // space.chunk * space.chunk
-    at = Step(low - base, t - base, jnp.minimum(n - t, block), base)
-    stop = jnp.where(t + block >= n, n, t + plan.stride)
-    keys = jax.random.split(jax.random.fold_in(key, t), 5)
-    view = view_of(space, known, base)
-    h, new = states(model, space, view, at, block, told)
-    part = jax.random.categorical(keys[0], mixture_logits(model, space, at, h, new) / heat)
-    logits = pair_logits(model, space, at, h, new, part) / heat
-    rows, alone = rows_of(model, space, view, at, logits, plan.limits, keys)
-    if plan.limits.connected:
-        stuck = known.stuck | (alone & (t + upto(block) < stop)).any()
-        known = eqx.tree_at(lambda k: k.stuck, known, stuck)
-    if model.label_head is not None:
-        scores = model.label_head(new).reshape(block, model.mixtures, model.node_kinds)
-        labels = jax.random.categorical(keys[3], scores[:, part] / heat).astype(jnp.int32)
-        labels = jax.lax.dynamic_update_slice_in_dim(known.labels, labels, t, 0)
-        known = eqx.tree_at(lambda k: k.labels, known, labels)
-
-    def commit(b: Array, known: Known) -> Known:
-        return with_row(model, known, t + b, base, rows[b], told)
-
-    return stop, jax.lax.fori_loop(jnp.zeros_like(t), stop - t, commit, known)
-
-
-def _grow(
-    model: GRAN, plan: Plan, known: Known, start: Array, n: Array, heat: Array, told: Any, key: Key
-) -> Known:
-    def more(carry: tuple[Array, Known]) -> Array:
-        return carry[0] < n
-
-    def step(carry: tuple[Array, Known]) -> tuple[Array, Known]:
-        return draw_block(model, plan, carry[1], carry[0], n, heat, told, key)
-
-    return jax.lax.while_loop(more, step, (start, known))[1]
-
-
-@eqx.filter_jit
-def grow(model, plan, known, start, n, heat, told, keys) -> Known:
-    """Graphs side by side, each from `start` to its own size; compiled once for all sizes."""
-
-    def one(known: Known, n: Array, key: Key) -> Known:
-        return _grow(model, plan, known, start, n, heat, told, key)
-
-    if n.shape[0] == 1:  # a loop over one graph needs no selects
-        out = one(jax.tree.map(lambda x: x[0], known), n[0], keys[0])
-        return jax.tree.map(lambda x: x[None], out)
-    return jax.vmap(one)(known, n, keys)
-
 
 _folded = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(None, 0)))
 
@@ -100,6 +33,7 @@ def sample(
     n: int = 1,
     block: int | None = None,
     stride: int | None = None,
+    draft: int = 0,
     temperature: Any = 1.0,
     start: Any = None,
     condition: Any = None,
@@ -119,6 +53,9 @@ def sample(
     - `sizes`: nodes of each graph; or `n` graphs of sizes drawn from `size_pmf`, entry i being
       the probability of i nodes.
     - `block`, `stride`: B and S, the model's by default. Larger ones are faster.
+    - `draft`: rows that are drafted with that block and verified one by one in a single pass; the
+      graphs have exactly the law of block 1, in fewer steps one after another (see `steps` of the
+      result), if more operations: for machines that work side by side. Without limits.
     - `temperature`: all logits are divided by it; below 1 graphs come nearer to the likeliest.
     - `start`: a partial graph; its nodes, in their order, are the first of every graph.
     - `condition`: one vector for all graphs.
@@ -136,7 +73,12 @@ def sample(
 
     **Cost:** a window of t known nodes takes O(R (E + B t) H^2); memory O(n_max (H + degree)).
     """
-    block, stride = check_sizes(model, block, stride)
+    if draft and ((block or 1, stride or 1) != (1, 1) or not 1 <= draft <= model.max_block):
+        raise ValueError(
+            f"sample: `draft` is at most {model.max_block} (the model's `max_block`) and goes with "
+            f"`block` 1, got {draft}, block {block}, stride {stride}"
+        )
+    block, stride = check_sizes(model, 1 if draft else block, stride)
     check_condition(model, condition)
     first = Graph(0, np.zeros((0, 2), np.int64)) if start is None else as_graph(start)
     if first.n_nodes:
@@ -148,11 +90,14 @@ def sample(
             f"positive, got {temperature}, {parallel}, {chunk}, {degree}, {max_degree}"
         )
     limits = Limits(max_degree, connected, allowed)
+    if draft and limits != Limits():
+        raise ValueError("sample: `draft` keeps to no limits; leave them out, or set `draft=0`")
     dtype = model.offset.dtype
     told = model.told(None if condition is None else jnp.asarray(condition, dtype))
     told = jnp.broadcast_to(jnp.asarray(told, dtype), (model.hidden,))
     heat = jnp.asarray(temperature, dtype)
     out: list[Graph | None] = [None] * len(wanted)
+    steps = np.zeros(len(wanted), np.int64)
     by_size = np.argsort(wanted, kind="stable")
     for at in range(0, len(wanted), parallel):
         group = by_size[at : at + parallel]
@@ -161,11 +106,12 @@ def sample(
         ns = np.where(full >= 0, wanted[full], 0)
         keys = _folded(key, np.maximum(full, 0))
         spaces = (degree, model.n_max if spill is None else spill)
-        how = (block, stride, chunk, limits)
+        how = (block, stride, chunk, limits, draft)
         grown = _with_room(model, how, spaces, first, ns, heat, told, keys)
+        steps[group] = grown.steps[: len(group)]
         for place, i in enumerate(group):
             out[i] = graph_of(model, jax.tree.map(lambda x, p=place: x[p], grown), int(wanted[i]))
-    return Graphs(out)
+    return Graphs(out, steps)
 
 
 def _sizes(model, sizes, pmf, n: int, least: int, key: Key) -> np.ndarray:
@@ -187,11 +133,11 @@ def _sizes(model, sizes, pmf, n: int, least: int, key: Key) -> np.ndarray:
 
 def _with_room(model, how, spaces, first: Graph, ns, heat, told, keys) -> Known:
     """Grown graphs; lists that overflow are doubled and the same graphs drawn again."""
-    block, stride, chunk, limits = how
+    block, stride, chunk, limits, draft = how
     degree, spill = spaces
     while True:
-        space = room(model, block, chunk, degree, spill)
-        plan = Plan(space, limits, block, stride)
+        space = room(model, max(block, draft), chunk, degree, spill)
+        plan = Plan(space, limits, block, stride, draft)
         known = start_from(model, space, first, told)
         known = jax.tree.map(lambda x: jnp.broadcast_to(x, (len(ns), *x.shape)), known)
         start = jnp.asarray(first.n_nodes, jnp.int32)
