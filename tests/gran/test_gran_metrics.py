@@ -78,11 +78,12 @@ def test_mmd_of_the_official_grids():
     found = {
         name: metrics.mmd(s.rows(grids[80:]), s.rows(grids[:20]), sigma=s.sigma)
         for name, s in metrics.TOTAL_VARIATION.items()
-        if name != "spectral"
     }
     assert found["degree"] == pytest.approx(0.0050006, abs=5e-8)
     assert found["orbit"] == pytest.approx(0.0070001, abs=5e-8)
     assert found["clustering"] == 0
+    # 0.0243 or so where an eigenvalue 2 that rounding moved out of range is lost (measured).
+    assert found["spectral"] == pytest.approx(0.0240908, abs=5e-8)
 
 
 def test_distances_equal_their_definitions():

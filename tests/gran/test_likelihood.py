@@ -225,5 +225,7 @@ def test_what_the_model_cannot_give_is_refused(getkey):
         gran.log_prob(model, nx.path_graph(3), condition=np.ones(2))
     with pytest.raises(ValueError, match="`stride` <= `block`"):
         gran.GRAN(4, block=2, stride=3, key=getkey())
+    with pytest.raises(ValueError, match="`window` and `feat_dim` must be >= 1"):
+        gran.GRAN(4, window=0, key=getkey())
     with pytest.raises(ValueError, match="`how` is"):
         gran.random_log_prob(model, nx.path_graph(3), "degree", key=getkey())

@@ -87,14 +87,9 @@ class GRAN(eqx.Module):
         """
         stride = block if stride is None else stride
         max_block = block if max_block is None else max_block
-        sizes = (n_max, hidden, rounds, mixtures, stride, edge_kinds, window or 1, feat_dim or 1)
-        if min(sizes) < 1 or min(gate, node_kinds, condition_size) < 0 or not 0 < density < 1:
-            raise ValueError(
-                "GRAN: `n_max`, `hidden`, `rounds`, `mixtures`, `stride`, `edge_kinds`, `window` "
-                f"and `feat_dim` must be >= 1, got {sizes}; `gate`, `node_kinds` and "
-                f"`condition_size` >= 0, got {gate}, {node_kinds}, {condition_size}; `density` "
-                f"between 0 and 1, got {density}"
-            )
+        sizes = (n_max, hidden, rounds, mixtures, stride, edge_kinds)
+        sizes += tuple(1 if x is None else x for x in (window, feat_dim))
+        _check_options(sizes, (gate, node_kinds, condition_size), density)
         if not stride <= block <= max_block:
             raise ValueError(
                 f"GRAN: `stride` <= `block` <= `max_block` is needed, got {stride}, {block}, "
@@ -119,18 +114,11 @@ class GRAN(eqx.Module):
 
         self.rounds = stack(jax.random.split(keys[5], rounds))
         self.head = Head(hidden, mixtures, edge_kinds, density, dtype=dtype, key=keys[6])
-        self.label_head = (
-            DenseMLP(
-                hidden,
-                mixtures * node_kinds,
-                hidden,
-                activation=jax.nn.relu,
-                dtype=dtype,
-                key=keys[7],
-            )
-            if node_kinds
-            else None
-        )
+        self.label_head = None
+        if node_kinds:
+            sizes = (hidden, mixtures * node_kinds, hidden)
+            relu = jax.nn.relu
+            self.label_head = DenseMLP(*sizes, activation=relu, dtype=dtype, key=keys[7])
         self.n_max, self.mixtures, self.window = n_max, mixtures, window
         self.block, self.stride, self.max_block = block, stride, max_block
         self.edge_kinds, self.node_kinds = edge_kinds, node_kinds
@@ -160,6 +148,15 @@ class GRAN(eqx.Module):
     def told(self, condition: Any) -> Any:
         """What conditions (..., size) add to every node's start; 0 without them."""
         return 0.0 if self.condition is None else self.condition(condition)
+
+
+def _check_options(positive: tuple, others: tuple, density: float) -> None:
+    if min(positive) < 1 or min(others) < 0 or not 0 < density < 1:
+        raise ValueError(
+            "GRAN: `n_max`, `hidden`, `rounds`, `mixtures`, `stride`, `edge_kinds`, `window` and "
+            f"`feat_dim` must be >= 1, got {positive}; `gate`, `node_kinds` and `condition_size` "
+            f">= 0, got {others}; `density` between 0 and 1, got {density}"
+        )
 
 
 def check_sizes(model: GRAN, block: int | None, stride: int | None) -> tuple[int, int]:
