@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tenfold.lab import data
-from tenfold.lab.data import cifar10, mnist, mocap, physionet2012
+from tenfold.lab.data import cifar10, firstmm_db, mnist, mocap, physionet2012
 
 pytestmark = pytest.mark.data
 
@@ -39,3 +39,15 @@ def test_physionet_has_its_stays_and_deaths(real):
     assert stays.times.max() == 48
     assert stays.values.shape[0::2] == (4000, 37)
     assert physionet2012.binned(stays).mask.any((0, 1)).all()
+
+
+def test_firstmm_has_its_graphs(real):
+    """Sizes as the collection states them: 1,377.27 nodes and 3,074.10 links in the mean."""
+    real("firstmm_db")
+    found = firstmm_db.load()
+    sizes = [(graph.n_nodes, graph.n_edges) for graph in found.graphs]
+    assert len(sizes) == 41
+    assert max(sizes) == (5037, 10886)
+    assert np.mean(sizes, axis=0) == pytest.approx([1377.27, 3073.76], abs=0.005)
+    assert len(firstmm_db.load("train").graphs) == 32
+    assert {check.says for check in data.check(["firstmm_db"])} == {"verified (published sha256)"}

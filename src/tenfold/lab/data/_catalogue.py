@@ -17,6 +17,13 @@ def _idx(name: str, kind: bytes, md5: str) -> File:
     return File(name, 64 * MB, b"\0\0\x08" + kind, Digest("md5", md5))
 
 
+def _text(name: str, sha256: str) -> File:
+    return File(name, 64 * MB, published=Digest("sha256", sha256))
+
+
+_TU = ("https://www.chrsmrrs.com/graphkerneldatasets/",)
+"""The TU Dortmund collection of graphs."""
+
 _SETS = (
     DataSet(
         "digits", "1,797 handwritten digits of 8 x 8 pixels, embedded in scikit-learn", "embedded"
@@ -72,6 +79,45 @@ _SETS = (
     DataSet("oscillators", "damped oscillators seen at irregular times, solved exactly", "made"),
     DataSet("walks", "noisy limit cycles in 50 channels, in the shape of the mocap set", "made"),
     DataSet("lorenz", "paths of the stochastic Lorenz system, seen with noise", "made"),
+    DataSet("grids", "grid graphs of 10 to 19 nodes a side", "made"),
+    DataSet(
+        "lobsters", "random lobsters, trees that are nearly a path, of 10 to 100 nodes", "made"
+    ),
+    DataSet(
+        "firstmm_db",
+        "FIRSTMM_DB: 41 point clouds of household objects as graphs of up to 5,037 nodes",
+        "download",
+        files=(File("FIRSTMM_DB.zip", 64 * MB, b"PK"),),
+        homes=_TU,
+        instead=(
+            _text(
+                "FIRSTMM_DB_A.txt.gz",
+                "fe2ce9e1db32c6ac5c836345bec0e73fbebf1d227e5d3141dc8a5d35969e2202",
+            ),
+            _text(
+                "FIRSTMM_DB_graph_indicator.txt.gz",
+                "e2684b0e45c9333876e9d0d71a979143717a39e690d368efee85b61a668122d1",
+            ),
+            _text(
+                "FIRSTMM_DB_graph_labels.txt",
+                "1bd43693b7b2a476f5604a1270dc3a72e2b2e99b935d32b309e00d1d4485f34c",
+            ),
+        ),
+    ),
+    DataSet(
+        "dd",
+        "DD: 1,178 proteins as graphs of their amino acids",
+        "download",
+        files=(File("DD.zip", 64 * MB, b"PK"),),
+        homes=_TU,
+    ),
+    DataSet(
+        "proteins",
+        "PROTEINS: 1,113 proteins as graphs of their secondary structure",
+        "download",
+        files=(File("PROTEINS.zip", 64 * MB, b"PK"),),
+        homes=_TU,
+    ),
 )
 CATALOGUE: dict[str, DataSet] = {entry.name: entry for entry in _SETS}
 
