@@ -4,6 +4,9 @@ Networks whose Jacobian's diagonal costs one extra pass, and what that makes exa
 divergences of flows, implicit solvers, Fokker-Planck residuals.
 """
 
+from tenfold.base.cnf import CNF as CNF
+from tenfold.base.cnf import Normal as Normal
+from tenfold.base.cnf import Solve as Solve
 from tenfold.hollow._attention import HollowAttention as HollowAttention
 from tenfold.hollow._check import HollowReport as HollowReport
 from tenfold.hollow._check import check_hollow as check_hollow
