@@ -7,7 +7,9 @@ divergences of flows, implicit solvers, Fokker-Planck residuals.
 from tenfold.base.cnf import CNF as CNF
 from tenfold.base.cnf import Normal as Normal
 from tenfold.base.cnf import Solve as Solve
+from tenfold.hollow._abm import ABM as ABM
 from tenfold.hollow._attention import HollowAttention as HollowAttention
+from tenfold.hollow._bdf import BDF as BDF
 from tenfold.hollow._check import HollowReport as HollowReport
 from tenfold.hollow._check import check_hollow as check_hollow
 from tenfold.hollow._conditioner import Conditioner as Conditioner
@@ -18,6 +20,11 @@ from tenfold.hollow._dimwise import dimwise_laplacian as dimwise_laplacian
 from tenfold.hollow._dimwise import divergence as divergence
 from tenfold.hollow._dimwise import jacobian_parts as jacobian_parts
 from tenfold.hollow._dimwise import value_and_divergence as value_and_divergence
+from tenfold.hollow._jacobi import Functional as Functional
+from tenfold.hollow._jacobi import JacobiNewton as JacobiNewton
+from tenfold.hollow._jacobi import JacobiOnly as JacobiOnly
+from tenfold.hollow._jacobi import NewtonKrylov as NewtonKrylov
+from tenfold.hollow._jacobi import jacobi_newton as jacobi_newton
 from tenfold.hollow._leave_one_out import LeaveOneOutMLP as LeaveOneOutMLP
 from tenfold.hollow._masked import MaskedMLP as MaskedMLP
 from tenfold.hollow._masked import fold_masks as fold_masks
