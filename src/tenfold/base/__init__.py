@@ -4,10 +4,12 @@ from tenfold.base._wrappers import knows_jacobian_diagonal as knows_jacobian_dia
 from tenfold.base._wrappers import reversed_time as reversed_time
 from tenfold.base._wrappers import vmapped as vmapped
 from tenfold.base.cnf import CNF as CNF
+from tenfold.base.cnf import SOLVE as SOLVE
 from tenfold.base.cnf import Moved as Moved
 from tenfold.base.cnf import Normal as Normal
 from tenfold.base.cnf import Solve as Solve
 from tenfold.base.cnf import move as move
+from tenfold.base.diffops import EXACT as EXACT
 from tenfold.base.diffops import Exact as Exact
 from tenfold.base.diffops import Hutchinson as Hutchinson
 from tenfold.base.diffops import gradient_and_laplacian as gradient_and_laplacian
@@ -22,6 +24,7 @@ from tenfold.base.dists import categorical_kl as categorical_kl
 from tenfold.base.dists import categorical_log_prob as categorical_log_prob
 from tenfold.base.dists import normal_kl as normal_kl
 from tenfold.base.dists import normal_log_prob as normal_log_prob
+from tenfold.base.fit import fit as fit
 from tenfold.base.mc import Moments as Moments
 from tenfold.base.mc import logmeanexp as logmeanexp
 from tenfold.base.mc import moments_init as moments_init
