@@ -23,7 +23,7 @@ from tenfold.hollow.baselines import (
 )
 
 D, C = 4, 3
-FIXED = Solve(dfx.Tsit5(), dfx.ConstantStepSize(), 0.25)
+FIXED = Solve(dfx.Tsit5(), dfx.ConstantStepSize(), 0.25, max_steps=8)
 
 
 def hollow(key):
@@ -65,9 +65,13 @@ def test_the_log_determinant_is_that_of_the_jacobian(name, x64, getkey):
 
 def test_ffjords_log_determinant_is_right_in_the_mean(getkey):
     flow, z, context = ffjord(getkey()), jnp.ones(D), jnp.ones(C)
-    keys = jax.random.split(getkey(), 2000)
-    found = jax.jit(jax.vmap(lambda k: flow(z, context, k)[1]))(keys)
-    exact = Continuous(flow.field, solve=FIXED)(z, context)[1]
+
+    @eqx.filter_jit
+    def run(flow, keys):
+        estimates = jax.vmap(lambda k: flow(z, context, k)[1])(keys)
+        return estimates, Continuous(flow.field, solve=FIXED)(z, context)[1]
+
+    found, exact = run(flow, jax.random.split(getkey(), 2000))
     assert np.std(found) > 1e-3
     assert_unbiased(found, float(exact))
     with pytest.raises(ValueError, match="needs `key`"):
@@ -84,7 +88,7 @@ def test_the_orders_of_an_iaf_are_strict(x64, getkey):
         assert np.count_nonzero(shown) == D * (D - 1) // 2
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", EXACT)
 def test_elbo_is_below_the_evidence_by_the_divergence_from_the_posterior(name, getkey):
     """Linear-Gaussian x = z + noise: log p(x) and the posterior are known, and at an encoder that
     is the posterior, with no flow, every log-weight is log p(x)."""
@@ -93,29 +97,35 @@ def test_elbo_is_below_the_evidence_by_the_divergence_from_the_posterior(name, g
     evidence = float(normal_log_prob(x, 0.0, np.sqrt(1 + noise**2)))
     gain, spread = 1 / (1 + noise**2), np.sqrt(noise**2 / (1 + noise**2))
 
+    # A flow moves q away: a wider start keeps the weights' tails light, and so the test sharp.
+    start = spread if name == "none" else 1.3 * spread
+
     def encoder(x):
-        return jnp.concatenate([gain * x, jnp.full(D, np.log(spread)), 0.1 * jnp.ones(C)])
+        return jnp.concatenate([gain * x, jnp.full(D, np.log(start)), 0.1 * jnp.ones(C)])
 
     def likelihood(x, mean):
         return normal_log_prob(x, mean, noise)
 
-    vae = FlowVAE(encoder, lambda z: z, FLOWS[name](getkey()), D, likelihood)
+    flow = jax.jit(FLOWS[name])(getkey())
+    if name == "sylvester":
+        flow = jax.tree.map(lambda a: 0.3 * a, flow)
+    vae = FlowVAE(encoder, lambda z: z, flow, D, likelihood)
     weights = eqx.filter_jit(lambda v, k: jax.vmap(lambda k: v.log_weight(x, k))(k))(
         vae, jax.random.split(getkey(), 4000)
     )
     if name == "none":
         np.testing.assert_allclose(weights, evidence, atol=1e-5)
         return
-    error = np.std(weights) / np.sqrt(weights.size)
-    assert np.mean(weights) < evidence + 4 * error
-    if name != "ffjord":  # a weight's mean is p(x) whatever the posterior, if its density is right
-        assert_unbiased(np.exp(np.asarray(weights, np.float64) - evidence), 1.0)
+    assert np.mean(weights) < evidence
+    # A weight's mean is p(x) whatever the posterior, if its density is right.
+    assert_unbiased(np.exp(np.asarray(weights, np.float64) - evidence), 1.0)
 
 
 def test_a_hollow_posterior_learns(getkey):
     """Training raises the ELBO; the conditioner and what tells it the context are trained too."""
     x = (jax.random.uniform(getkey(), (32, 6)) < 0.5).astype(jnp.float32)
-    flow = Continuous(hollow_mlp(2, 2, 4, context=3, key=getkey()), solve=FIXED)
+    coarse = Solve(dfx.Midpoint(), dfx.ConstantStepSize(), 0.5, max_steps=2)
+    flow = Continuous(hollow_mlp(2, 2, 4, context=3, key=getkey()), solve=coarse)
     vae = flow_vae(6, 2, flow, context=3, width=8, key=getkey())
 
     def loss(vae, key):

@@ -16,6 +16,12 @@ from tenfold.hollow._propagation import ELEMENTWISE, ROUTES
 from tenfold.hollow._sets import Sets, inputs, known, unknown
 from tenfold.hollow._walk import walk
 
+_VALUELESS = (Tracer, jax.ShapeDtypeStruct)
+
+
+def _is_parameter(leaf: Any) -> bool:
+    return eqx.is_inexact_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
 
 @dataclass(frozen=True)
 class HollowReport:
@@ -73,7 +79,7 @@ def check_hollow(conditioner: Callable, x: Any, *, t: Any = 0.0, args: Any = Non
 
     - `conditioner`: `(t, x, args) -> (d, d_h)`, a Module or function, with d = x.size; entry i of
       x in row-major order belongs to row i. Its inexact JAX arrays are parameters: of any value,
-      or, where that can't be proved, of the present value.
+      or, where that can't be proved, of the present value. They may be `jax.ShapeDtypeStruct`s.
     - `x`: a point, or a `jax.ShapeDtypeStruct`: only shape and dtype matter to the proof.
 
     **Returns:** a `HollowReport`; `.require()` raises unless proved.
@@ -83,7 +89,7 @@ def check_hollow(conditioner: Callable, x: Any, *, t: Any = 0.0, args: Any = Non
     **Cost:** that of the jaxpr on arrays of d booleans an entry: 0.1 s for d = 64.
     """
     x = x if isinstance(x, jax.ShapeDtypeStruct) else as_float_tree("x", x)
-    parameters, static = eqx.partition(conditioner, eqx.is_inexact_array)
+    parameters, static = eqx.partition(conditioner, _is_parameter)
     context, plain = eqx.partition(args, eqx.is_array)
 
     def call(parameters: Any, context: Any, t: Any, x: Any) -> Any:
@@ -98,7 +104,7 @@ def check_hollow(conditioner: Callable, x: Any, *, t: Any = 0.0, args: Any = Non
         out = _walked(closed, [unknown(p.shape) for p in leaves], x)
         constants = any(eqx.is_inexact_array(c) for c in closed.consts)
         every = bool(leaves) or not constants
-        if _leaks(out).any() and leaves and not isinstance(leaves[0], Tracer):
+        if _leaks(out).any() and leaves and not any(isinstance(p, _VALUELESS) for p in leaves):
             out, every = _walked(closed, [known(p) for p in leaves], x), False
     measured = _measured(conditioner, t, x, args)
     return _report(name, out, every, measured)
@@ -189,7 +195,7 @@ def _carries(operand: Sets, i: int, signature: np.ndarray, mixes: bool) -> bool:
 
 def _measured(conditioner: Callable, t: Any, x: Any, args: Any) -> float:
     leaves = jax.tree.leaves((conditioner, t, x, args))
-    if any(isinstance(leaf, Tracer | jax.ShapeDtypeStruct) for leaf in leaves):
+    if any(isinstance(leaf, _VALUELESS) for leaf in leaves):
         return float("nan")
 
     @eqx.filter_jit
