@@ -63,7 +63,7 @@ HOLLOW = Paper(
 }""",
 )
 
-PAPERS: dict[str, Paper] = {paper.package: paper for paper in (HOLLOW, SDE, TAYLOR)}
+PAPERS: dict[str, Paper] = {paper.package: paper for paper in (SDE, TAYLOR)}
 
 
 def cite(*packages: str) -> str:
