@@ -78,8 +78,16 @@ def iterated(t, x, args):
     ]
 
 
+def stacked(t, x, args):
+    return jnp.stack([x[1:].sum(), x[0] * x[2] * x[3], x[:2] @ x[:2] * x[3], jnp.cumsum(x)[2]])[
+        :, None
+    ]
+
+
 @pytest.mark.parametrize(
-    "f", [scanned, branched, gathered, sorted_rows, called, iterated], ids=lambda f: f.__name__
+    "f",
+    [scanned, branched, gathered, scattered, sorted_rows, called, iterated, stacked],
+    ids=lambda f: f.__name__,
 )
 def test_programs_of_every_kind_are_proved(f):
     report = check_hollow(f, jnp.arange(4.0))
@@ -101,10 +109,28 @@ def subtracted(t, x, args):
     return (jnp.sum(x) - x)[:, None]
 
 
-def called_back(t, x, args):
-    return jax.pure_callback(
-        lambda x: np.asarray(x), jax.ShapeDtypeStruct((4, 1), x.dtype), x[:, None]
-    )
+def reduced(t, x, args):
+    """A reduction with a computation of its own, whose jaxpr is not that of a call."""
+    return jax.lax.reduce(jnp.asarray(MASK, x.dtype) * x[None] + x[None], np.float32(0),
+                          lambda a, b: jnp.maximum(a, b) + b, (1,))[:, None]  # fmt: skip
+
+
+def solved(t, x, args):
+    h = jnp.asarray(MASK, x.dtype) @ x
+    return jnp.linalg.solve(jnp.eye(4) + 0.1 * jnp.asarray(MASK, x.dtype), h)[:, None]
+
+
+def filled(t, x, args):
+    """Gathers beyond the edge give a constant that is not 0: what it multiplies stays."""
+    far = x.at[np.array([7, 7, 7, 7])].get(mode="fill", fill_value=2.0)
+    return (far * x)[:, None]
+
+
+@pytest.mark.parametrize("f", [reduced, solved, filled], ids=lambda f: f.__name__)
+def test_what_is_not_understood_is_not_proved(f):
+    report = check_hollow(f, jnp.arange(1.0, 5.0))
+    assert not report.proved
+    assert report.leaks == (0, 1, 2, 3)
 
 
 def test_a_branch_that_is_chosen_by_an_entry_leaks_it():

@@ -113,6 +113,13 @@ def test_gradients_are_those_of_the_root(x64):
     assert_close(*(jax.jit(jax.grad(f))(args) for f in (solved, dense)))
 
 
+def test_what_the_function_closes_over_has_gradients(x64):
+    def root(a):
+        return jacobi_newton(lambda x, args: (x**2 - a, 2 * x), jnp.ones(()), rtol=1e-12).value
+
+    assert_close(jax.grad(root)(4.0), jnp.asarray(0.25))
+
+
 def test_pytrees_vmap_and_a_diagonal_that_is_not_given(x64):
     def fn(x, args):
         return {"a": x["a"] ** 3 - args, "b": x["b"] - 2 * args + 0.1 * x["a"]}

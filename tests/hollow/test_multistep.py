@@ -220,6 +220,16 @@ def test_gradients_match_finite_differences(x64):
     assert_close(along, finite_difference(loss, start, v, 1e-3), 1e-7)
 
 
+def test_what_a_field_closes_over_has_gradients(x64):
+    """y' = -a y: dy(1)/da = -exp(-a), through the implicit equations of every step."""
+
+    def end(a):
+        return solve(BDF(2, SHARP), lambda t, y, args: -a * y, 1.0, jnp.ones(1), dt0=0.01).ys[-1, 0]
+
+    a = 0.7
+    assert_close(jax.jit(jax.grad(end))(a), jnp.asarray(-np.exp(-a)), 1e-4)
+
+
 def test_a_step_that_is_not_solved_ends_a_solve_with_given_steps(x64):
     run = solve(BDF(1, Functional()), stiff, 2.0, jnp.zeros(4), args=1e4, dt0=0.1)
     assert run.result == dfx.RESULTS.nonlinear_divergence

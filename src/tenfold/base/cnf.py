@@ -90,12 +90,7 @@ def move(
     time = jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(x)))
     t0, t1 = jnp.asarray(t0, time), jnp.asarray(t1, time)
     sign = jnp.where(t1 < t0, -1, 1).astype(time)
-
-    def slopes(t: Any, state: PyTree, args: Any) -> PyTree:
-        value, divergence = value_and_divergence(field, t, state[0][0], args, how=how)
-        extra = {k: sign * p(field, t, state[0][0], args) for k, p in penalties.items()}
-        return (value, divergence), extra
-
+    slopes = _Augmented(field, how, penalties, sign)
     like = eqx.filter_eval_shape(slopes, t0, ((x, 0.0), None), args)
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (like[0][1], like[1]))
     counts = getattr(solve.solver, "counts_evaluations", False)
@@ -115,6 +110,21 @@ def move(
     )
     (x, log_det), extra = jax.tree.map(lambda leaf: leaf[-1], cast(Any, solution.ys))
     return Moved(x, log_det, extra, _nfe(solution, solve.solver), from_diffrax(solution.result))
+
+
+class _Augmented(eqx.Module):
+    """The slopes of ((x, log_det), penalties); a Module, so that solvers see what it holds."""
+
+    field: VectorField
+    how: How
+    penalties: dict[str, Penalty]
+    sign: Array
+
+    def __call__(self, t: Any, state: PyTree, args: Any) -> PyTree:
+        x = state[0][0]
+        value, divergence = value_and_divergence(self.field, t, x, args, how=self.how)
+        extra = {k: self.sign * p(self.field, t, x, args) for k, p in self.penalties.items()}
+        return (value, divergence), extra
 
 
 def _without_penalties(controller: Any) -> Any:

@@ -86,7 +86,8 @@ def check_hollow(conditioner: Callable, x: Any, *, t: Any = 0.0, args: Any = Non
 
     **Raises:** ValueError unless the output has shape (d, d_h).
 
-    **Cost:** that of the jaxpr on arrays of d booleans an entry: 0.1 s for d = 64.
+    **Cost:** that of the jaxpr on arrays of d booleans an entry; for a `MaskedMLP` of d = 256 a
+    second.
     """
     x = x if isinstance(x, jax.ShapeDtypeStruct) else as_float_tree("x", x)
     parameters, static = eqx.partition(conditioner, _is_parameter)

@@ -11,6 +11,7 @@ import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from tenfold.base import value_and_jacobian_diagonal
+from tenfold.base._checks import as_float_tree
 
 if TYPE_CHECKING:
     from typing import ClassVar as AbstractClassVar
@@ -258,8 +259,13 @@ def jacobi_newton(
     - `adjoint`: by default Optimistix's implicit one; gradients with respect to `args` (and what
       a Module given as `value_and_diagonal` holds) are right however x was found.
 
+    **Raises:** ValueError if `x0` is not of floats.
+
     **Returns:** an `optimistix.Solution`: `.value`, `.result`, `.stats["evaluations"]`.
     """
+    x0 = as_float_tree("x0", x0)
+    # What it closes over must be seen, or it could not be differentiated.
+    value_and_diagonal = eqx.filter_closure_convert(value_and_diagonal, x0, args)
     return optx.root_find(
         _First(value_and_diagonal),
         JacobiNewton(rtol, atol),

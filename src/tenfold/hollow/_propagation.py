@@ -30,7 +30,7 @@ ELEMENTWISE = (
 )  # fmt: skip
 ROUTES = (
     "reshape", "transpose", "broadcast_in_dim", "slice", "squeeze", "rev", "concatenate", "pad",
-    "expand_dims", "split", "gather", "dynamic_slice", "dynamic_update_slice",
+    "split", "stack", "unstack", "tile", "gather", "dynamic_slice", "dynamic_update_slice",
 )  # fmt: skip
 _INDICES = {"gather": slice(1, 2), "dynamic_slice": slice(1, None)}
 _INDICES["dynamic_update_slice"] = slice(2, None)
@@ -113,6 +113,8 @@ def _moved(equation: core.JaxprEqn, numbers: Sequence[Any], indices: Sequence[An
     params = equation.params
     if equation.primitive.name in _IN_NUMPY:  # saves a compilation each
         return [_IN_NUMPY[equation.primitive.name](params, *numbers)]
+    if equation.primitive.name == "gather":  # what it fills in must not look like an entry
+        params = {**params, "fill_value": -1}
     out = equation.primitive.bind(*map(jnp.asarray, numbers), *indices, **params)
     return list(out) if equation.primitive.multiple_results else [out]
 
@@ -149,6 +151,19 @@ def _looked_up(numbers: np.ndarray, data: Sequence[Sets], n: int) -> Sets:
         return Sets(numbers.shape, None, zero[numbers])
     flat = [operand.dense(n).reshape(-1, n) for operand in data]
     return dependent(np.concatenate([*flat, np.zeros((1, n), bool)])[numbers], zero[numbers])
+
+
+@_rule("scatter")
+def _scatter(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> Sequence[Sets]:
+    operand, indices, updates = operands
+    if indices.value is None:
+        return mixed(equation, operands, n)
+    old = jnp.arange(operand.zero.size, dtype=jnp.int32).reshape(operand.shape)
+    new = operand.zero.size + jnp.arange(updates.zero.size, dtype=jnp.int32)
+    names = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")
+    options = {name: equation.params[name] for name in names}
+    numbers = jax.lax.scatter(old, indices.value, new.reshape(updates.shape), **options)
+    return [_looked_up(np.asarray(numbers), [operand, updates], n)]
 
 
 @_rule("dot_general")
@@ -241,7 +256,8 @@ def _reduce(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[S
 
 @_rule("sort", "top_k")
 def _along(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Sets]:
-    axis = equation.params.get("dimension", operands[0].zero.ndim - 1)
+    params = equation.params
+    axis = params.get("dimension", params.get("axis", operands[0].zero.ndim - 1))
     sets = np.zeros((*operands[0].shape, n), bool)
     for operand in operands:
         sets |= operand.dense(n)

@@ -72,12 +72,15 @@ def solve_stage(
     max_steps: int,
     adjoint: optx.AbstractAdjoint,
 ) -> Stage:
+    given = (field, t, delta, gamma)
+    # What a vector field closes over must be seen, or it could not be differentiated.
+    both = eqx.filter_closure_convert(_residual_and_diagonal, guess, given)
     solution = optx.root_find(
         _residual,
         corrector,
         guess,
-        (field, t, delta, gamma),
-        options={"value_and_diagonal": _residual_and_diagonal},
+        given,
+        options={"value_and_diagonal": both},
         max_steps=max_steps,
         adjoint=adjoint,
         throw=False,

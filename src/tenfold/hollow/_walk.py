@@ -49,16 +49,21 @@ def _evaluated(equation: core.JaxprEqn, operands: Sequence[Sets]) -> list[Sets]:
     return [known(o) for o in (out if equation.primitive.multiple_results else [out])]
 
 
+_CALLS = ("jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2",
+          "custom_jvp_call", "custom_vjp_call")  # fmt: skip
+
+
 def _body(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
-    """What a call calls: jit, checkpoint, custom_jvp, custom_vjp and the like."""
+    """What a call calls. By name: a reduction, too, has a jaxpr of as many operands."""
+    if equation.primitive.name not in _CALLS:
+        return None
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         inner = equation.params.get(name)
         if isinstance(inner, core.Jaxpr):
             inner = core.ClosedJaxpr(inner, ())
         if isinstance(inner, core.ClosedJaxpr):
             fits = len(inner.jaxpr.invars) == len(equation.invars)
-            if fits and len(inner.jaxpr.outvars) == len(equation.outvars):
-                return inner
+            return inner if fits else None
     return None
 
 
@@ -68,12 +73,14 @@ def _scan(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Set
     consts, carry = operands[:first], list(operands[first : first + carried])
     columns, inner = operands[first + carried :], params["jaxpr"]
     order = range(params["length"])
-    rows: dict[int, list[Sets]] = {}
+    if not order:
+        return [*carry, *map(unknown, shapes(equation)[carried:])]
+    rows: dict[int, Sequence[Sets]] = {}
     for i in reversed(order) if params["reverse"] else order:
         sliced = [_row(column, i) for column in columns]
         out = walk(inner.jaxpr, inner.consts, [*consts, *carry, *sliced], n)
         carry, rows[i] = out[:carried], out[carried:]
-    stacked = [_stack([rows[i][k] for i in order], n) for k in range(len(out) - carried)]
+    stacked = [_stack(column, n) for column in zip(*(rows[i] for i in order))]
     return [*carry, *stacked]
 
 
