@@ -197,37 +197,27 @@ def test_a_jump_begins_the_history_anew(x64):
 
     inner = dfx.PIDController(rtol=1e-6, atol=1e-6)
     controller = dfx.ClipStepSizeController(inner, jump_ts=jnp.array([1.0]))
-    for solver in (ABM(2, SHARP), BDF(2, SHARP)):
-        run = solve(
-            solver, kinked, 2.0, jnp.zeros(1), dt0=0.3, stepsize_controller=controller,
-            max_steps=256,
-        )  # fmt: skip
-        assert_close(run.ys[-1], jnp.ones(1), 1e-6)
+    run = solve(
+        BDF(2, SHARP), kinked, 2.0, jnp.zeros(1), dt0=0.3, stepsize_controller=controller,
+        max_steps=256,
+    )  # fmt: skip
+    assert_close(run.ys[-1], jnp.ones(1), 1e-6)
 
 
 def test_gradients_match_finite_differences(x64):
-    start = jnp.array([0.5, -1.0])
-
-    def turned(t, y, args):
-        return jnp.sin(y[::-1]) - 3 * y + t
+    """Of the start and of what the field closes over, through the implicit equations."""
+    start = (jnp.array([0.5, -1.0]), jnp.asarray(3.0))
 
     @jax.jit
-    def loss(y0):
-        return jnp.sum(solve(ABM(2, SHARP), turned, 1.0, y0, dt0=0.2, max_steps=8).ys[-1] ** 2)
+    def loss(given):
+        y0, rate = given
+        turned = lambda t, y, args: jnp.sin(y[::-1]) - rate * y + t  # noqa: E731
+        return jnp.sum(solve(ABM(2, SHARP), turned, 0.8, y0, dt0=0.2, max_steps=4).ys[-1] ** 2)
 
-    v = jnp.array([0.3, 0.7])
-    along = jnp.sum(jax.jit(jax.grad(loss))(start) * v)
+    v = (jnp.array([0.3, 0.7]), jnp.asarray(-0.4))
+    slopes = jax.jit(jax.grad(loss))(start)
+    along = sum(jnp.sum(a * b) for a, b in zip(slopes, v))
     assert_close(along, finite_difference(loss, start, v, 1e-3), 1e-7)
-
-
-def test_what_a_field_closes_over_has_gradients(x64):
-    """y' = -a y: dy(1)/da = -exp(-a), through the implicit equations of every step."""
-
-    def end(a):
-        return solve(BDF(2, SHARP), lambda t, y, args: -a * y, 1.0, jnp.ones(1), dt0=0.01).ys[-1, 0]
-
-    a = 0.7
-    assert_close(jax.jit(jax.grad(end))(a), jnp.asarray(-np.exp(-a)), 1e-4)
 
 
 def test_a_step_that_is_not_solved_ends_a_solve_with_given_steps(x64):
