@@ -11,7 +11,7 @@ from tenfold._papers import cite as cite
 
 __version__ = "0.1.0"
 
-_PACKAGES = frozenset({"base", "nets", "lab", "gran", "sde", "sumo", "taylor"})
+_PACKAGES = frozenset({"base", "nets", "gran", "hollow", "lab", "sde", "sumo", "taylor"})
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,13 @@
 from tenfold.base._wrappers import knows_jacobian_diagonal as knows_jacobian_diagonal
 from tenfold.base._wrappers import reversed_time as reversed_time
 from tenfold.base._wrappers import vmapped as vmapped
+from tenfold.base.cnf import CNF as CNF
+from tenfold.base.cnf import SOLVE as SOLVE
+from tenfold.base.cnf import Moved as Moved
+from tenfold.base.cnf import Normal as Normal
+from tenfold.base.cnf import Solve as Solve
+from tenfold.base.cnf import move as move
+from tenfold.base.diffops import EXACT as EXACT
 from tenfold.base.diffops import Exact as Exact
 from tenfold.base.diffops import Hutchinson as Hutchinson
 from tenfold.base.diffops import gradient_and_laplacian as gradient_and_laplacian
@@ -17,6 +24,7 @@ from tenfold.base.dists import categorical_kl as categorical_kl
 from tenfold.base.dists import categorical_log_prob as categorical_log_prob
 from tenfold.base.dists import normal_kl as normal_kl
 from tenfold.base.dists import normal_log_prob as normal_log_prob
+from tenfold.base.fit import fit as fit
 from tenfold.base.mc import Moments as Moments
 from tenfold.base.mc import logmeanexp as logmeanexp
 from tenfold.base.mc import moments_init as moments_init
@@ -25,6 +33,9 @@ from tenfold.base.mc import moments_of as moments_of
 from tenfold.base.mc import moments_update as moments_update
 from tenfold.base.mc import normal_like as normal_like
 from tenfold.base.mc import rademacher_like as rademacher_like
+from tenfold.base.nfe import CountStart as CountStart
+from tenfold.base.nfe import EvalCounter as EvalCounter
+from tenfold.base.nfe import count_nfe as count_nfe
 from tenfold.base.results import RESULTS as RESULTS
 from tenfold.base.results import from_diffrax as from_diffrax
 from tenfold.base.results import is_okay as is_okay

@@ -81,10 +81,16 @@ def count_nfe(solution: dfx.Solution, solver: dfx.AbstractSolver) -> Any:
     `SaveAt(controller_state=True)`; otherwise they are taken as none, which is so from any small
     enough `dt0`.
 
+    A solver that counts for itself, in `evaluations` of its own state, is believed; solve with
+    `SaveAt(solver_state=True)`.
+
     **Returns:** an integer, or an array of them for a vmapped solve.
 
-    **Raises:** `ValueError` for a solver that isn't an explicit Runge-Kutta method.
+    **Raises:** `ValueError` for a solver that neither counts nor is an explicit Runge-Kutta method.
     """
+    counted = getattr(solution.solver_state, "evaluations", None)
+    if counted is not None:
+        return counted
     each, shared = _evaluations(solver)
     count = each * solution.stats["num_steps"]
     if not shared:
