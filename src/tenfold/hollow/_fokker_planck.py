@@ -30,8 +30,8 @@ def fokker_planck_residual(
 
     With diagonal noise, G_i = g_i^2 and s = grad log p,
 
-    $$r = \partial_t \log p + \sum_i \Big[\partial_i f_i + f_i s_i - \tfrac12 \partial_i^2 G_i
-      - (\partial_i G_i) s_i - \tfrac12 G_i (\partial_i s_i + s_i^2)\Big]$$
+    $$r = \partial_t \log p + \sum_i [\partial_i f_i + f_i s_i - \frac{1}{2} \partial_i^2 G_i
+      - (\partial_i G_i) s_i - \frac{1}{2} G_i (\partial_i s_i + s_i^2)]$$
 
     and p r in density form, which is the residual of dp/dt and underflows far from the data.
 

@@ -64,7 +64,7 @@ class PointwiseMLP(eqx.Module):
 class HollowNet(eqx.Module):
     r"""f_i(t, x) = tau(x_i, h_i), with h = c(t, x) of which row i does not depend on x_i.
 
-    $$\frac{\partial f}{\partial x} = \mathrm{diag}\Big(\frac{\partial \tau_i}{\partial x_i}\Big)
+    $$\frac{\partial f}{\partial x} = \mathrm{diag}(\frac{\partial \tau_i}{\partial x_i})
       + \frac{\partial \tau}{\partial h} \frac{\partial h}{\partial x}$$
 
     The first term is diagonal, the second hollow. With h held fixed all f_i depend on x_i alone,

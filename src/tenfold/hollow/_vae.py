@@ -20,8 +20,8 @@ Likelihood = Callable[[Any, Any], Any]
 class FlowVAE(eqx.Module):
     r"""q(z | x): z = flow(z0; c(x)) with z0 ~ N(m(x), s(x)^2), under a prior N(0, I).
 
-    $$\mathrm{ELBO} = \mathrm{E}\big[\log p(x|z) + \log N(z; 0, I)
-      - \log N(z_0; m, s^2) + \log|\det dz/dz_0|\big]$$
+    $$\mathrm{ELBO} = \mathrm{E}[\log p(x|z) + \log N(z; 0, I)
+      - \log N(z_0; m, s^2) + \log|\det dz/dz_0|]$$
 
     **Arguments:**
 
