@@ -177,18 +177,19 @@ def test_any_pytree_may_be_latent_and_seen(getkey, x64):
     np.testing.assert_allclose(got(x, getkey()), want, atol=1e-12)
 
 
-def test_few_sizes_are_compiled_and_few_rows_wasted():
-    """The paper's tail, m = 1, batches of 100, 500 steps: the issue's numbers."""
+@pytest.mark.parametrize(("kind", "m"), [("paper", 1), ("loo", 1), ("loo", 3), ("antithetic", 1)])
+def test_few_sizes_are_compiled_and_few_rows_wasted(kind, m):
+    """Batches of 100, 500 steps; the paper's tail among them, which seldom draws a huge K."""
     found = {}
     for stratified in (False, True):
         packing = Packing()
         for step in range(500):
-            packing.add(RowPlan.draw(step, 100, PaperTail(), stratified=stratified))
+            packing.add(RowPlan.draw(step, 100, TAILS[kind], m, kind, stratified=stratified))
         found[stratified] = packing
         assert packing.steps == 500
         assert packing.compiled_sizes <= 12
         assert packing.waste < 0.12
-    assert found[True].compiled_sizes < found[False].compiled_sizes
+    assert found[True].compiled_sizes <= found[False].compiled_sizes
 
 
 def test_no_k_is_ever_truncated():

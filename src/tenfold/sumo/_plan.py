@@ -26,10 +26,12 @@ from tenfold.sumo._tails import AbstractTail
 
 class Ladder(eqx.Module):
     """The numbers of rows that programs are compiled for: multiples of `multiple`, each about
-    `ratio` times the one below, up to `top`; beyond, powers of two of whole chunks of `top` rows,
+    `ratio` times the one below (half as much again above `common`: a heavy tail meets such sizes
+    once, and each is a program), up to `top`; beyond, powers of two of whole chunks of `top` rows,
     of which the empty ones cost nothing."""
 
     top: int = eqx.field(static=True)
+    common: float = eqx.field(static=True, default=math.inf)
     ratio: float = eqx.field(static=True, default=1.1)
     multiple: int = eqx.field(static=True, default=64)
 
@@ -41,9 +43,9 @@ class Ladder(eqx.Module):
 
     @classmethod
     def around(cls, rows: float, **options: Any) -> "Ladder":
-        """With its top at four times the mean number of rows."""
+        """Fine up to one and a half times the mean number of rows, its top at four times."""
         multiple = options.get("multiple", 64)
-        return cls(multiple * math.ceil(4 * rows / multiple), **options)
+        return cls(multiple * math.ceil(4 * rows / multiple), 1.5 * rows, **options)
 
     def size(self, rows: int) -> int:
         """The least size that holds `rows`: never fewer, for a truncated series is biased."""
@@ -51,7 +53,8 @@ class Ladder(eqx.Module):
             return self.top * 2 ** math.ceil(math.log2(rows / self.top))
         size = self.multiple
         while size < rows:
-            size = self.multiple * math.ceil(max(size * self.ratio, size + 1) / self.multiple)
+            ratio = self.ratio if size < self.common else 1.5
+            size = self.multiple * math.ceil(max(size * ratio, size + 1) / self.multiple)
         return min(size, self.top)
 
     def chunks(self, size: int) -> int:
