@@ -191,20 +191,31 @@ def test_the_score_function_gradient_is_the_enumerated_one(getkey):
     want = jax.grad(objective)(policy)
 
     @eqx.filter_jit
-    def slope(policy, key, plan):
+    def slope(policy, key, plan, twin):
         loss = lambda p: score_function(  # noqa: E731
-            p.draw, p, encoder, reward, key, batch=4000, temperature=tau, plan=plan
+            p.draw, p, encoder, reward, key, batch=4000, temperature=tau, plan=plan, twin_plan=twin
         )[0]
         return eqx.filter_grad(loss)(policy)
 
     ladder = Ladder(64 * 512, multiple=64 * 512)
-    runs = [
-        slope(policy, getkey(), RowPlan.draw(s, 4000, POWER, 2, ladder=ladder)) for s in range(20)
-    ]
+    draw = lambda seed: RowPlan.draw(seed, 4000, POWER, 2, ladder=ladder)  # noqa: E731
+    runs = [slope(policy, getkey(), draw(2 * s), draw(2 * s + 1)) for s in range(20)]
     for name in ("weight", "bias"):
         seen = np.array([float(getattr(run, name)) for run in runs])
         error = seen.std(ddof=1) / len(seen) ** 0.5
         assert abs(seen.mean() - float(getattr(want, name))) < 4.5 * error
+
+
+def test_estimates_that_share_their_k_are_refused(getkey):
+    policy, plan = Policy(jnp.array(1.3), jnp.array(0.4)), RowPlan.draw(0, 5, POWER)
+    encoder = lambda x: DiagonalNormal(0.3 * x, jnp.ones_like(x))  # noqa: E731
+    loss = lambda **options: score_function(  # noqa: E731
+        policy.draw, policy, encoder, lambda x: x, getkey(), batch=5, plan=plan, **options
+    )
+    for twin in (None, plan):
+        with pytest.raises(ValueError, match="twin_plan"):
+            loss(temperature=0.5, twin_plan=twin)
+    assert np.isfinite(loss()[0])
 
 
 def test_an_unknown_option_is_named(getkey):

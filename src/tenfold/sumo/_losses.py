@@ -18,7 +18,7 @@ from tenfold.base.typing import Key, Scalar
 from tenfold.sumo._estimate import Kind
 from tenfold.sumo._plan import RowPlan
 from tenfold.sumo._rows import Encoder, LogJoint, as_batch, batch_size, encode, log_weights
-from tenfold.sumo._sumo import Estimate, data_ids, planned, sample_key
+from tenfold.sumo._sumo import Estimate, data_ids, planned, sample_key, sumo
 from tenfold.sumo._tails import AbstractTail
 
 
@@ -221,6 +221,7 @@ def score_function(
     *,
     batch: int,
     temperature: Any = 0.0,
+    twin_plan: RowPlan | None = None,
     encoder_weight: float = 1.0,
     **options: Any,
 ) -> tuple[Scalar, dict[str, Array]]:
@@ -229,20 +230,33 @@ def score_function(
     $$\nabla = -E[(R(x) - \tau S_1 - b) \nabla S_2]$$
 
     S_1 and S_2 are independent estimates of log p(x): the product of one with its own gradient
-    would be biased. (arXiv 2004.00353, section 6.3.)
+    would be biased, and so would that of two that share their K. (arXiv 2004.00353, section 6.3.)
 
     **Arguments:** `sample(key)` -> an action x, discrete; no gradient goes through it;
-    `reward(x)`. `temperature`: tau, of the entropy. `options` as of `reverse_kl`; b is the
-    others' mean.
+    `reward(x)`. `temperature`: tau, of the entropy; at the number 0, S_1 is not computed.
+    `options` as of `reverse_kl`; b is the others' mean. `twin_plan`: the rows of S_1, drawn
+    independently of `plan`, and needed beside it.
 
     **Returns:** the loss, and `reward`, `log_prob`, (batch,).
+
+    **Raises:** `ValueError` for a `plan` without a `twin_plan`, or with itself as one.
     """
     draws, first, second = jax.random.split(key, 3)
     x = jax.lax.stop_gradient(jax.vmap(sample)(jax.random.split(draws, batch)))
     found, baseline = _options(log_joint, encoder, x, second, options)
-    twin, _ = _options(log_joint, encoder, x, first, options)
     values, rewards = found.estimate.value, jax.vmap(reward)(x)
-    gain = rewards - temperature * jax.lax.stop_gradient(twin.estimate.value)
+    gain = jax.lax.stop_gradient(rewards)
+    if not (isinstance(temperature, int | float) and temperature == 0):
+        plan = options.get("plan")
+        if plan is not None and (twin_plan is None or twin_plan is plan):
+            raise ValueError(
+                "score_function: with a temperature S_1 needs a `twin_plan`, drawn independently "
+                "of `plan`; estimates that share their K are dependent, and the gradient biased"
+            )
+        twin = {k: v for k, v in options.items() if k != "baseline"}
+        twin["plan"] = twin_plan
+        of_twin = sumo(log_joint, encoder, x, first, **twin).value
+        gain = gain - temperature * jax.lax.stop_gradient(of_twin)
     advantage = gain - others_mean(gain)
     spread = values - _baseline(baseline, values)
     of_model, _, of_encoder = found.pull(-advantage / batch, 2 * encoder_weight * spread / batch)
