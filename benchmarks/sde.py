@@ -31,7 +31,7 @@ import numpy as np
 
 from tenfold import sde
 from tenfold.lab.environment import environment
-from tenfold.lab.studies._taylor_costs import timings
+from tenfold.lab.timing import timings
 
 KEY = jax.random.key(0)
 CASES = ((6, 64, 128, 100), (6, 64, 128, 1000), (6, 16, 30, 1500))  # d, batch, hidden, N

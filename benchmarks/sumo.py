@@ -30,7 +30,7 @@ import numpy as np
 from tenfold import sumo
 from tenfold.base import bernoulli_log_prob
 from tenfold.lab.environment import environment
-from tenfold.lab.studies._taylor_costs import timings
+from tenfold.lab.timing import timings
 from tenfold.sumo._rows import row_keys
 from tenfold.sumo._sumo import sample_key
 

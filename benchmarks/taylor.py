@@ -26,6 +26,7 @@ import numpy as np
 from tenfold import taylor
 from tenfold.lab.environment import environment
 from tenfold.lab.studies import _taylor_costs as costs
+from tenfold.lab.timing import timings
 
 KEY, STEPS = jax.random.key(0), 8
 
@@ -100,7 +101,7 @@ def solves(order: int) -> None:
     for same in zip(*(jax.tree.leaves(found[name]) for name in ("stage", "by hand"))):
         np.testing.assert_allclose(*same, rtol=1e-3, atol=1e-3 * np.abs(same[1]).max())
     calls = {name: partial(program, net, z) for name, program in programs.items()}
-    seconds = costs.timings(calls, statistic=median)
+    seconds = timings(calls, statistic=median)
     for name, taken in seconds.items():
         ratio = taken / seconds["without R_K"]
         speed = float(found[name][1][1])

@@ -116,12 +116,21 @@ def test_padding_and_company_change_nothing(x64, getkey):
     assert_close(together, np.array(alone))
 
 
-def test_groups_of_windows_add_up(x64, getkey, monkeypatch):
+def test_groups_of_windows_add_up_and_share_a_program(x64, getkey, monkeypatch):
     model = small(getkey(), n_max=8)
     graph = random_graph(8, 0.5, 1)
     whole = gran.log_prob(model, graph).value
     monkeypatch.setattr(gran._bound, "EDGES", 40)
+    shapes = []
+
+    def spied(*args):
+        shapes.append(args[-1])
+        return assemble(*args)
+
+    monkeypatch.setattr(gran._bound, "assemble", spied)
     assert_close(gran.log_prob(model, graph).value, whole)
+    assert len(shapes) > 1  # groups, and one program for all of them
+    assert len(set(shapes)) == 1
 
 
 def test_rows_that_are_given_are_not_counted(x64, getkey):

@@ -226,9 +226,9 @@ def test_a_step_that_is_not_solved_ends_a_solve_with_given_steps(x64):
 
 
 def test_wrong_input_is_refused_by_name():
-    with pytest.raises(ValueError, match="ABM: `order` must be 1, 2, 3 or 4, got 5"):
+    with pytest.raises(ValueError, match="ABM: `order` must be one of 1, 2, 3, 4, got 5"):
         ABM(5)
-    with pytest.raises(ValueError, match="BDF: `order` must be 1 or 2, got 3"):
+    with pytest.raises(ValueError, match="BDF: `order` must be one of 1, 2, got 3"):
         BDF(3)
 
 

@@ -176,7 +176,10 @@ def test_what_lies_beyond_the_truncation_changes_nothing():
 def test_a_series_that_does_not_fit_is_refused_or_nan():
     with pytest.raises(ValueError, match="needs 9 log-weights"):
         estimate(jnp.zeros(8), 8)
+    with pytest.raises(ValueError, match="at least 1"):
+        estimate(jnp.zeros(8), 0)
     assert np.isnan(jax.jit(estimate)(jnp.zeros(8), 8))
+    assert np.isnan(jax.jit(estimate)(jnp.zeros(8), 0))
     with pytest.raises(ValueError, match="kind"):
         check_kind("best", 1)
     with pytest.raises(ValueError, match="`m`"):

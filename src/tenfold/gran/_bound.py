@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from tenfold.base.mc import logmeanexp
 from tenfold.base.typing import Key
-from tenfold.gran._batch import Batch, Part, assemble, fit, needed
+from tenfold.gran._batch import Batch, Part, Shapes, assemble, fit, needed
 from tenfold.gran._graph import Graph, as_graph
 from tenfold.gran._isomorphism import log_automorphisms
 from tenfold.gran._likelihood import step_log_probs
@@ -86,7 +86,7 @@ def _matrix(graph: Graph) -> bytes:
 def matrix_log_prob(
     model: GRAN, graph: Graph, block: Any, stride: Any, condition: Any, start: int = 0
 ) -> Float[Array, ""]:
-    """log p of the graph's own matrix, its windows in groups of one shape."""
+    """log p of the graph's own matrix: its windows in groups of one shape, hence one program."""
     block, stride = check_sizes(model, block, stride)
     check_graph(model, graph)
     told = None if condition is None else np.asarray(condition)
@@ -97,11 +97,13 @@ def matrix_log_prob(
         [Part(graph, some, np.ones(len(some)), block, stride, told)] for some in groups if len(some)
     ]
     pieces = [[part.pieces(model.window) for part in each] for each in parts]
-    every = [needed(*each) for each in zip(parts, pieces)]
+    least = [needed(*each) for each in zip(parts, pieces)]
     total = jnp.zeros((), model.offset.dtype)
-    for each, some, least in zip(parts, pieces, every):
-        batch = assemble(model, each, some, fit(least, None))
-        total = total + _total(model, batch)
+    if not parts:
+        return total
+    shapes = fit(Shapes(*map(max, zip(*least))), None)
+    for each, some in zip(parts, pieces):
+        total = total + _total(model, assemble(model, each, some, shapes))
     return total
 
 

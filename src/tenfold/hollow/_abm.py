@@ -2,28 +2,24 @@
 
 from typing import Any, ClassVar
 
-import diffrax as dfx
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optimistix as optx
 from jaxtyping import Array, PyTree
 
 from tenfold.hollow._history import History, began, combined, integral_error, integral_weights
-from tenfold.hollow._jacobi import JacobiNewton
-from tenfold.hollow._stage import Field, field_of, solve_stage, verdict
+from tenfold.hollow._multistep import AbstractMultistep, after_jump, hermite
+from tenfold.hollow._stage import Field, field_of, verdict
 
 
-class ABM(dfx.AbstractAdaptiveSolver):
+class ABM(AbstractMultistep):
     r"""Adams' predictor and corrector as a Diffrax solver.
 
     $$z_p = z_n + \int_{t_n}^{t_{n+1}} P(f_n, ..., f_{n-k+1}), \qquad
       z = z_n + \int_{t_n}^{t_{n+1}} P(f(z), f_n, ..., f_{n-k+2})$$
 
     with P the polynomial through its arguments at their own times, for steps of any size. The
-    `corrector`
-    solves the implicit second equation from z_p. The error estimate is Milne's, the difference of
-    the two times the ratio of their constants.
+    `corrector` solves the implicit second equation from z_p. The error estimate is Milne's, the
+    difference of the two times the ratio of their constants.
 
     The first step is the trapezoidal rule's (with `order=4` it is extrapolated once), the next ones
     have as many points as there are. Dense output is cubic.
@@ -33,7 +29,7 @@ class ABM(dfx.AbstractAdaptiveSolver):
 
     **Arguments:**
 
-    - `order`: 1..4.
+    - `order`: 1..4, by default 4.
     - `corrector`: an Optimistix root finder. `JacobiNewton()` uses the field's own Jacobian
       diagonal where it has one (`value_and_jacobian_diagonal`); `Functional()`, `NewtonKrylov()`,
       `JacobiOnly()`, or any of Optimistix's.
@@ -46,39 +42,8 @@ class ABM(dfx.AbstractAdaptiveSolver):
     **Raises:** ValueError for another order, or a term that isn't an `ODETerm`.
     """
 
-    order_: int = eqx.field(static=True)
-    corrector: optx.AbstractRootFinder
-    max_iterations: int = eqx.field(static=True)
-    adjoint: optx.AbstractAdjoint
-
-    term_structure: ClassVar = dfx.ODETerm
-    interpolation_cls: ClassVar = dfx.ThirdOrderHermitePolynomialInterpolation
-    counts_evaluations: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        order: int = 4,
-        corrector: optx.AbstractRootFinder | None = None,
-        *,
-        max_iterations: int = 20,
-        adjoint: optx.AbstractAdjoint | None = None,
-    ) -> None:
-        if order not in (1, 2, 3, 4):
-            raise ValueError(f"ABM: `order` must be 1, 2, 3 or 4, got {order}")
-        self.order_, self.max_iterations = order, max_iterations
-        self.corrector = JacobiNewton() if corrector is None else corrector
-        self.adjoint = optx.ImplicitAdjoint() if adjoint is None else adjoint
-
-    def order(self, terms):
-        del terms
-        return self.order_
-
-    def error_order(self, terms):
-        del terms
-        return self.order_ + 1
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
+    _orders: ClassVar = (1, 2, 3, 4)
+    _usual: ClassVar = 4
 
     def init(self, terms, t0, t1, y0, args) -> History:
         del t1
@@ -96,12 +61,6 @@ class ABM(dfx.AbstractAdaptiveSolver):
         error, result = verdict(okay, error)
         dense = hermite(y0, z, jax.tree.map(lambda r: r[0], past.rows), slope, t1 - t0)
         return z, error, dense, past.pushed(t1, slope, used), result
-
-    def _solve(self, field: Field, t: Any, delta: PyTree, gamma: Any, guess: PyTree) -> Any:
-        return solve_stage(
-            self.corrector, field, t, delta, gamma, guess,
-            max_steps=self.max_iterations, adjoint=self.adjoint,
-        )  # fmt: skip
 
     def _multistep(self, field: Field, past: History, t0: Any, t1: Any, y0: PyTree) -> tuple:
         h = t1 - t0
@@ -155,21 +114,3 @@ def _moved(y0: PyTree, h: Any, weights: Array, rows: PyTree) -> PyTree:
 
 def _scaled_difference(ratio: Any, a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: jnp.asarray(ratio, a.dtype) * (a - b), a, b)
-
-
-def after_jump(field: Field, t0: Any, y0: PyTree, past: History, made_jump: Any) -> History:
-    """The history, begun anew after a discontinuity."""
-    if made_jump is False:
-        return past
-
-    def anew() -> History:
-        new = began(t0, field(t0, y0), past.times.size)
-        return eqx.tree_at(lambda p: p.evaluations, new, past.evaluations + 1)
-
-    return jax.lax.cond(jnp.asarray(made_jump), anew, lambda: past)
-
-
-def hermite(y0: PyTree, y1: PyTree, slope0: PyTree, slope1: PyTree, h: Any) -> dict[str, PyTree]:
-    """What the cubic through both ends needs."""
-    k0, k1 = (jax.tree.map(lambda s: h.astype(s.dtype) * s, s) for s in (slope0, slope1))
-    return {"y0": y0, "y1": y1, "k0": k0, "k1": k1}

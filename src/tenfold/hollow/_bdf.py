@@ -2,17 +2,14 @@
 
 from typing import Any, ClassVar
 
-import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optimistix as optx
 from jaxtyping import PyTree
 
-from tenfold.hollow._abm import after_jump, hermite
 from tenfold.hollow._history import History, began
-from tenfold.hollow._jacobi import JacobiNewton
-from tenfold.hollow._stage import field_of, solve_stage, verdict
+from tenfold.hollow._multistep import AbstractMultistep, after_jump, hermite
+from tenfold.hollow._stage import field_of, verdict
 
 
 class Past(eqx.Module):
@@ -26,7 +23,7 @@ class Past(eqx.Module):
         return self.slopes.evaluations
 
 
-class BDF(dfx.AbstractAdaptiveSolver):
+class BDF(AbstractMultistep):
     r"""BDF of order 1 or 2 as a Diffrax solver: A-stable, and stiff modes die at once.
 
     With w = h_n / h_{n-1},
@@ -36,42 +33,11 @@ class BDF(dfx.AbstractAdaptiveSolver):
     The predictor extrapolates the last states and not the slopes, which are large when stiff. The
     error is estimated from the difference to it. The first step has order 1. Dense output is cubic.
 
-    Arguments as `ABM`'s.
+    Arguments as `ABM`'s; the order is 2 by default.
     """
 
-    order_: int = eqx.field(static=True)
-    corrector: optx.AbstractRootFinder
-    max_iterations: int = eqx.field(static=True)
-    adjoint: optx.AbstractAdjoint
-
-    term_structure: ClassVar = dfx.ODETerm
-    interpolation_cls: ClassVar = dfx.ThirdOrderHermitePolynomialInterpolation
-    counts_evaluations: ClassVar[bool] = True
-
-    def __init__(
-        self,
-        order: int = 2,
-        corrector: optx.AbstractRootFinder | None = None,
-        *,
-        max_iterations: int = 20,
-        adjoint: optx.AbstractAdjoint | None = None,
-    ) -> None:
-        if order not in (1, 2):
-            raise ValueError(f"BDF: `order` must be 1 or 2, got {order}")
-        self.order_, self.max_iterations = order, max_iterations
-        self.corrector = JacobiNewton() if corrector is None else corrector
-        self.adjoint = optx.ImplicitAdjoint() if adjoint is None else adjoint
-
-    def order(self, terms):
-        del terms
-        return self.order_
-
-    def error_order(self, terms):
-        del terms
-        return self.order_ + 1
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
+    _orders: ClassVar = (1, 2)
+    _usual: ClassVar = 2
 
     def init(self, terms, t0, t1, y0, args) -> Past:
         del t1
@@ -84,10 +50,7 @@ class BDF(dfx.AbstractAdaptiveSolver):
         states = _restarted(t0, y0, solver_state.states, made_jump)
         slope0 = jax.tree.map(lambda r: r[0], slopes.rows)
         guess, delta, gamma, ratio = self._formula(states, slope0, t0, t1)
-        stage = solve_stage(
-            self.corrector, field, t1, delta, gamma, guess,
-            max_steps=self.max_iterations, adjoint=self.adjoint,
-        )  # fmt: skip
+        stage = self._solve(field, t1, delta, gamma, guess)
         error = jax.tree.map(lambda z, g: ratio.astype(z.dtype) * (z - g), stage.z, guess)
         error, result = verdict(stage.okay, error)
         dense = hermite(y0, stage.z, slope0, stage.slope, t1 - t0)

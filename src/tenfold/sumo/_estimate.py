@@ -102,16 +102,19 @@ def estimate(
     small for k, since a series cut to what fits is biased. Its gradient in `logw` is that of
     the closed form.
 
-    **Raises:** `ValueError` for an unknown kind, m < 1, or a k known to be too large.
+    **Raises:** `ValueError` for an unknown kind, m < 1, or a k known to be below 1 or too large.
     """
     check_kind(kind, m)
     tail = default_tail(kind) if tail is None else tail
     k = jnp.asarray(k, jnp.int32)
-    if not isinstance(k, Tracer) and not 1 <= rows_of(int(k), m, kind) <= logw.shape[0]:
-        raise ValueError(
-            f"estimate: k = {int(k)} needs {rows_of(int(k), m, kind)} log-weights, `logw` has "
-            f"{logw.shape[0]}"
-        )
+    if not isinstance(k, Tracer):
+        if k < 1:
+            raise ValueError(f"estimate: `k` must be at least 1, got {int(k)}")
+        if rows_of(int(k), m, kind) > logw.shape[0]:
+            raise ValueError(
+                f"estimate: k = {int(k)} needs {rows_of(int(k), m, kind)} log-weights, `logw` has "
+                f"{logw.shape[0]}"
+            )
     rows = rows_of(k, m, kind)
     pos = jnp.arange(logw.shape[0], dtype=jnp.int32)
     valid = pos < rows
@@ -120,7 +123,7 @@ def estimate(
     all_rows = jnp.broadcast_to(rows, pos.shape)
     terms, _ = row_terms(logw, pos, all_rows, weight, m, kind)
     total = jnp.sum(jnp.where(valid, terms, 0))
-    return jnp.where(rows <= logw.shape[0], total, jnp.nan)
+    return jnp.where((k >= 1) & (rows <= logw.shape[0]), total, jnp.nan)
 
 
 def coefficients(logw: Array, k: Any, *args: Any, **kwargs: Any) -> tuple[Array, Array]:

@@ -18,6 +18,8 @@ def pareto_k(values: Any) -> float:
     quasi-Bayesian estimate of Zhang and Stephens (2009), shrunk to 1/2 as in arXiv 1507.02646.
     nan for fewer than 25 values. *Host.*
     """
+    from scipy.special import softmax
+
     x = np.sort(np.asarray(values, np.float64).ravel())
     n = x.size
     tail = int(min(n // 5, 3 * math.sqrt(n)))
@@ -35,8 +37,7 @@ def pareto_k(values: Any) -> float:
     # Of each theta = -k / scale, the k that fits, and its profile likelihood.
     k_of = np.mean(np.log1p(-theta[:, None] * exceed[None, :]), axis=1)
     profile = count * (np.log(-theta / k_of) - k_of - 1)
-    weight = 1 / np.exp(profile[None, :] - profile[:, None]).sum(1)
-    best = float(np.sum(theta * weight))
+    best = float(np.sum(theta * softmax(profile)))
     k = float(np.mean(np.log1p(-best * exceed)))
     return (count * k + 10 * 0.5) / (count + 10)
 

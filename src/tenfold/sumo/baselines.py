@@ -1,7 +1,7 @@
 """What one would use instead: ELBO, IWAE, the jackknife, truncated multilevel Monte Carlo.
 
-All have the signature of `sumo` and return an `Estimate`. All but none are biased: each is a
-lower bound (`elbo`, `iwae`) or corrects one in part.
+All have the signature of `sumo` and return an `Estimate`, and all are biased: a lower bound
+(`elbo`, `iwae`), or one that is corrected in part.
 """
 
 import math

@@ -15,6 +15,7 @@ from jax import Array
 from tenfold import taylor
 from tenfold.base.jet import Tower
 from tenfold.lab.run import Run
+from tenfold.lab.timing import Statistic, timings
 from tenfold.lab.train import GradientStep, jitted_step, owned
 from tenfold.nets import TimeMLP
 from tenfold.taylor import baselines
@@ -98,31 +99,6 @@ def coefficient(scheme: str, order: int, net: TimeMLP, z: Array) -> Array:
 def gradient(scheme: str, order: int) -> Program:
     """The compiled gradient of mean |z_K|^2 in the weights."""
     return compiled(jax.grad(lambda net, z: jnp.mean(coefficient(scheme, order, net, z) ** 2)))
-
-
-Statistic = Callable[[list[float]], float]
-
-
-def timings(
-    programs: dict[str, Callable[[], Any]], *, spend: float = 2.0, statistic: Statistic = min
-) -> dict[str, float]:
-    """Seconds of each, taken in turn, so that a slow spell of the machine hits all.
-
-    At least 21 times each, and for `spend` seconds; by default the least is taken. On a CPU they
-    are seconds that this process computed, so that what else runs there does not count.
-    """
-    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
-    times: dict[str, list[float]] = {name: [] for name in programs}
-    for program in programs.values():
-        jax.block_until_ready(program())
-    end, rounds = time.perf_counter() + spend, 0
-    while rounds < 21 or time.perf_counter() < end:
-        rounds += 1
-        for name, program in programs.items():
-            start = clock()
-            jax.block_until_ready(program())
-            times[name].append(clock() - start)
-    return {name: statistic(values) for name, values in times.items()}
 
 
 def schemes(config: Any, key: Array, run: Run, *, scheme: str = "online"):
