@@ -102,3 +102,19 @@ def test_a_claim_that_could_not_be_judged_is_refused(change, says):
 def test_a_margin_of_ones_own_disadvantage_is_allowed():
     """How much worse is still accepted."""
     assert replace(CLAIM, direction="higher", tolerance=-0.005).tolerance == -0.005
+
+
+def test_a_sabotage_concerns_the_claims_that_name_it():
+    """Their arms and those that it replaces are measured, no others; without one, everything."""
+    arms = {name: Arm(measure) for name in "abcd"}
+    other = Arm(measure, says="broken")
+    claims = (CLAIM, replace(CLAIM, id="s/d", arm="c", against=0.5, sabotage="on"))
+    study = Study(**PARTS | {
+        "arms": arms, "claims": claims, "sabotages": {"off": {"d": other}, "on": {"c": other}},
+    })  # fmt: skip
+    assert study.arms_of(None) == arms
+    assert study.claims_of(None) == claims
+    assert list(study.arms_of("off")) == ["a", "b", "d"]
+    assert study.arms_of("off")["d"] is other
+    assert study.claims_of("off") == claims[:1]
+    assert study.arms_of("on") == {"c": other}

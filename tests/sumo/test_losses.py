@@ -13,6 +13,7 @@ from tenfold.sumo import (
     Ladder,
     PowerTail,
     RowPlan,
+    baselines,
     clip_unbiased,
     nll_and_encoder_loss,
     reverse_kl,
@@ -49,6 +50,36 @@ def test_the_gradients_are_those_of_mean_and_spread(getkey, x64):
     np.testing.assert_allclose(got[0].theta, down[0].theta, atol=1e-12)
     for a, b in zip(jax.tree.leaves(got[1]), jax.tree.leaves(square[1])):
         np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_an_encoder_can_follow_the_bound_of_its_rows(getkey, x64):
+    """With equal K the bound is IWAE of as many samples; the model's gradient stays SUMO's."""
+    key, x = getkey(), xs()
+    plan = RowPlan.of(np.array([3, 3, 3, 3]), POWER, m=2)
+    assert plan.waste > 0
+
+    def grad(loss):
+        return eqx.filter_jit(eqx.filter_grad(loss))(model(0.3))
+
+    def either(kind):
+        loss = lambda b: nll_and_encoder_loss(*b, x, key, plan=plan, encoder_loss=kind)[0]  # noqa: E731
+        return grad(loss)
+
+    got = either("bound")
+    bound = grad(lambda both: -jnp.mean(baselines.iwae(*both, x, key, k=5).value))
+    np.testing.assert_allclose(got[0].theta, either("variance")[0].theta, atol=1e-12)
+    for a, b in zip(jax.tree.leaves(got[1]), jax.tree.leaves(bound[1])):
+        np.testing.assert_allclose(a, b, atol=1e-12)
+    with pytest.raises(ValueError, match="baseline"):
+        nll_and_encoder_loss(
+            *model(), x, key, plan=plan, encoder_loss="bound", baseline=jnp.zeros(4)
+        )
+
+
+def test_the_bound_of_weights_far_apart_has_a_finite_gradient():
+    plan = RowPlan.of(np.array([1, 2]), POWER)
+    shares = plan.shares(jnp.asarray([1e3, -1e3, -jnp.inf, 0.0, 0.0] + [0.0] * (plan.rows - 5)))
+    np.testing.assert_allclose(shares[:5], [1, 0, 0, 0.5, 0.5])
 
 
 def test_without_a_gradient_nothing_is_pulled_back(getkey):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tenfold.lab.files import write_json, write_text_atomic
-from tenfold.lab.rundir import RunDirectory, arms_of, restored_config
+from tenfold.lab.rundir import RunDirectory, restored_config
 from tenfold.lab.study import Study
 
 
@@ -19,10 +19,11 @@ def conclude(study: Study, directory: RunDirectory) -> dict[str, str]:
     from tenfold.lab import report
 
     header = directory.header()
-    arms = arms_of(study, header.get("sabotage"))
+    arms = study.arms_of(header.get("sabotage"))
     config = restored_config(study, header)
     results = directory.results(config, list(arms), header["seeds"])
-    judged = [] if header["preset"] == "smoke" else [_judged(c, results) for c in study.claims]
+    claims = study.claims_of(header.get("sabotage"))
+    judged = [] if header["preset"] == "smoke" else [_judged(c, results) for c in claims]
     paper = {k: getattr(study.paper, k) for k in ("package", "title", "arxiv", "headline")}
     write_json(
         directory.path / "claims.json",

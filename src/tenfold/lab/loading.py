@@ -10,7 +10,7 @@ import jax
 from tenfold.lab import registry
 from tenfold.lab.checkpoint import CheckpointError, Checkpoints
 from tenfold.lab.registry import UnknownName
-from tenfold.lab.rundir import RunDirectory, arms_of, restored_config
+from tenfold.lab.rundir import RunDirectory, restored_config
 
 
 def load_model(path: Path, arm: str, seed: int) -> Any:
@@ -18,7 +18,7 @@ def load_model(path: Path, arm: str, seed: int) -> Any:
     directory = RunDirectory(path)
     header = directory.header()
     study = registry.load(header["study"])
-    arms = arms_of(study, header.get("sabotage"))
+    arms = study.arms_of(header.get("sabotage"))
     if arm not in arms:
         raise UnknownName("arm", arm, arms)
     build = arms[arm].model

@@ -13,7 +13,7 @@ from typing import Any
 from tenfold.lab import registry
 from tenfold.lab.files import FileError, read_json, read_jsonl, write_json
 from tenfold.lab.results import Results
-from tenfold.lab.study import Arm, Study
+from tenfold.lab.study import Study
 
 
 def config_hash(config: Any, sabotage: str | None) -> str:
@@ -196,12 +196,7 @@ def restored_config(study: Study, header: Mapping[str, Any]) -> Any:
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
 
 
-def arms_of(study: Study, sabotage: str | None) -> dict[str, Arm]:
-    """The study's arms, those that the sabotage replaces replaced."""
-    return {**study.arms, **(study.sabotages[sabotage] if sabotage else {})}
-
-
 def units_of(study: Study, header: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Every (arm, seed) of the run."""
-    arms = arms_of(study, header.get("sabotage"))
+    arms = study.arms_of(header.get("sabotage"))
     return [(name, seed) for name in arms for seed in header["seeds"]]

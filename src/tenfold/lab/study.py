@@ -80,6 +80,20 @@ class Study:
     def name(self) -> str:
         return self.paper.package
 
+    def claims_of(self, sabotage: str | None) -> tuple[Claim, ...]:
+        """The claims that a run judges: under a sabotage those that it must turn to `fails`."""
+        named = tuple(claim for claim in self.claims if claim.sabotage == sabotage)
+        return named or self.claims
+
+    def arms_of(self, sabotage: str | None) -> dict[str, Arm]:
+        """The arms that a run measures: under a sabotage those that it replaces or its claims name."""
+        if sabotage is None:
+            return dict(self.arms)
+        replaced = self.sabotages[sabotage]
+        named = {a for claim in self.claims_of(sabotage) for a in (claim.arm, claim.against)}
+        arms = {**self.arms, **replaced}
+        return {name: arm for name, arm in arms.items() if name in named or name in replaced}
+
     def __post_init__(self):
         self._check_presets()
         self._check_names()

@@ -20,7 +20,7 @@ from tenfold.lab import registry
 from tenfold.lab.files import FileError
 from tenfold.lab.interrupt import CtrlC
 from tenfold.lab.run import Interrupted, Run
-from tenfold.lab.rundir import RunDirectory, arms_of, restored_config
+from tenfold.lab.rundir import RunDirectory, restored_config
 
 
 def measure_unit(run: Run) -> None:
@@ -45,7 +45,7 @@ def _measured(run: Run) -> Mapping[str, Any]:
 
     header = RunDirectory(run.path).header()
     study = registry.load(header["study"])
-    measure = arms_of(study, header.get("sabotage"))[run.arm].measure
+    measure = study.arms_of(header.get("sabotage"))[run.arm].measure
     with _tracking(run):
         metrics = measure(restored_config(study, header), jax.random.key(run.seed), run)
     if not isinstance(metrics, Mapping):

@@ -174,6 +174,14 @@ class RowPlan(eqx.Module):
         terms, bounds = row_terms(logw, pos, rows, weight, self.m, self.kind)
         return self._summed(terms), self._summed(bounds)
 
+    def shares(self, logw: Array) -> Array:
+        """(rows,) w / sum of w over the datum's rows: the derivative of its IWAE bound in logw."""
+        seg, valid = jnp.asarray(self.seg), jnp.asarray(self.valid)
+        logw = jnp.where(valid, logw, -jnp.inf)
+        largest = jax.ops.segment_max(logw, seg, self.batch, True)
+        w = jnp.exp(logw - jnp.where(jnp.isfinite(largest), largest, 0)[seg])
+        return w / self._summed(w)[seg]
+
     def _summed(self, terms: Array) -> Array:
         terms = jnp.where(jnp.asarray(self.valid), terms, 0)
         return jax.ops.segment_sum(terms, jnp.asarray(self.seg), self.batch, True)
