@@ -86,7 +86,7 @@ class Study:
         return named or self.claims
 
     def arms_of(self, sabotage: str | None) -> dict[str, Arm]:
-        """The arms that a run measures: under a sabotage those that it replaces or its claims name."""
+        """The arms that a run measures: under a sabotage those it replaces, or its claims name."""
         if sabotage is None:
             return dict(self.arms)
         replaced = self.sabotages[sabotage]

@@ -11,8 +11,10 @@ from tenfold.sde._dyadic import DyadicNoise as DyadicNoise
 from tenfold.sde._elbo import elbo as elbo
 from tenfold.sde._exact import Exact as Exact
 from tenfold.sde._flow import Rates as Rates
+from tenfold.sde._flow import System as System
 from tenfold.sde._forecast import Forecast as Forecast
 from tenfold.sde._forecast import forecast as forecast
+from tenfold.sde._gradients import AbstractGradient as AbstractGradient
 from tenfold.sde._gradients import Checkpoint as Checkpoint
 from tenfold.sde._gradients import Store as Store
 from tenfold.sde._interop import DiffraxNoise as DiffraxNoise
@@ -26,6 +28,8 @@ from tenfold.sde._latent import Gaussian as Gaussian
 from tenfold.sde._latent import LatentSDE as LatentSDE
 from tenfold.sde._latent import kl_weight as kl_weight
 from tenfold.sde._levels import multilevel_mean as multilevel_mean
+from tenfold.sde._march import Problem as Problem
+from tenfold.sde._methods import AbstractMethod as AbstractMethod
 from tenfold.sde._methods import EulerHeun as EulerHeun
 from tenfold.sde._methods import EulerMaruyama as EulerMaruyama
 from tenfold.sde._methods import Heun as Heun
@@ -35,6 +39,8 @@ from tenfold.sde._methods import ReversibleHeun as ReversibleHeun
 from tenfold.sde._mlmc import Level as Level
 from tenfold.sde._mlmc import Multilevel as Multilevel
 from tenfold.sde._mlmc import mlmc as mlmc
+from tenfold.sde._noise import AbstractBlocks as AbstractBlocks
+from tenfold.sde._noise import AbstractNoise as AbstractNoise
 from tenfold.sde._noise import GridNoise as GridNoise
 from tenfold.sde._noise import Increment as Increment
 from tenfold.sde._pieces import BoundedDiffusion as BoundedDiffusion

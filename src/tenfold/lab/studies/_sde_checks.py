@@ -13,10 +13,6 @@ from jax import Array
 from tenfold import sde
 from tenfold.base.typing import Key
 from tenfold.lab.run import Run
-from tenfold.sde._flow import System
-from tenfold.sde._gradients import AbstractGradient
-from tenfold.sde._march import Problem, Saved
-from tenfold.sde._noise import AbstractBlocks
 
 NS = (16, 64, 256)
 
@@ -42,10 +38,10 @@ def closed_form(equation: Any, z0: Array, t: Any, w: Array, args: Any = None) ->
     return z0 * jnp.exp((mu - 0.5 * sigma**2) * t + sigma * w)
 
 
-class _Renewed(AbstractBlocks):
+class _Renewed(sde.AbstractBlocks):
     """Another path with the law of `blocks`: each run of steps reversed and negated."""
 
-    blocks: AbstractBlocks
+    blocks: sde.AbstractBlocks
     preferred: int = eqx.field(static=True)
 
     def __call__(self, first: Any, size: int) -> sde.Increment:
@@ -53,15 +49,15 @@ class _Renewed(AbstractBlocks):
         return jax.tree.map(lambda x: -x[::-1], found)
 
 
-class NotReplayed(AbstractGradient):
+class NotReplayed(sde.AbstractGradient):
     """The sabotage: the value on one path, its gradient along another."""
 
     inner: Any
 
-    def check(self, problem: Problem) -> None:
+    def check(self, problem: sde.Problem) -> None:
         self.inner.check(problem)
 
-    def __call__(self, problem: Problem) -> Saved:
+    def __call__(self, problem: sde.Problem) -> Any:
         renewed = eqx.tree_at(
             lambda p: p.noise,
             problem,
@@ -99,7 +95,7 @@ def orders(config: Any, key: Key, run: Run, *, replayed: bool = True) -> dict[st
 
 # ---- Memory -----------------------------------------------------------------------------------
 @cache
-def _program(gradient: AbstractGradient, steps: int) -> Any:
+def _program(gradient: sde.AbstractGradient, steps: int) -> Any:
     """The compiled gradient of a loss of a small net's solve, in float64."""
 
     def loss(net: Any, z0: Array, key: Array) -> Array:
@@ -150,7 +146,7 @@ def memory(
     }
 
 
-def _bytes(gradient: AbstractGradient, steps: int) -> int:
+def _bytes(gradient: sde.AbstractGradient, steps: int) -> int:
     return _program(gradient, steps).memory_analysis().temp_size_in_bytes
 
 
@@ -190,9 +186,9 @@ def _rebuilt(n: int, paths: int, negated: str, key: Key) -> tuple[Array, Array]:
     times = jnp.linspace(0, 1, n + 1)
     truth = closed_form(equation, jnp.array(1.5), times[:, None, None], path)
     if negated == "ito":
-        method, system = sde.EulerMaruyama(), System(equation, None, "ito")
+        method, system = sde.EulerMaruyama(), sde.System(equation, None, "ito")
     else:
-        method, system = sde.Heun(), System(equation, None, "stratonovich")
+        method, system = sde.Heun(), sde.System(equation, None, "stratonovich")
 
     def body(z: Array, x: Any) -> tuple[Array, Array]:
         t, dw, true = x
