@@ -49,7 +49,22 @@ SDE = Paper(
 }""",
 )
 
-PAPERS: dict[str, Paper] = {paper.package: paper for paper in (SDE, TAYLOR)}
+SUMO = Paper(
+    package="sumo",
+    title="SUMO: Unbiased Estimation of Log Marginal Probability for Latent Variable Models",
+    arxiv="2004.00353",
+    headline="log p(x) of latent-variable models and its gradient, without bias",
+    bibtex="""@inproceedings{luo2020sumo,
+  title     = {{SUMO}: Unbiased Estimation of Log Marginal Probability for Latent Variable Models},
+  author    = {Luo, Yucen and Beatson, Alex and Norouzi, Mohammad and Zhu, Jun and Duvenaud, David
+               and Adams, Ryan P. and Chen, Ricky T. Q.},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2020},
+  note      = {arXiv:2004.00353},
+}""",
+)
+
+PAPERS: dict[str, Paper] = {paper.package: paper for paper in (SDE, SUMO, TAYLOR)}
 
 
 def cite(*packages: str) -> str:
