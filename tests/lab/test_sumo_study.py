@@ -22,7 +22,7 @@ from tenfold.lab.studies import _sumo_policy as policy
 from tenfold.lab.studies import _sumo_vae as vae
 
 STUDY = registry.load("sumo")
-CHEAP = replace(STUDY.presets["smoke"].config, draws=60_000, encoder_steps=150)
+CHEAP = replace(STUDY.presets["smoke"].config, draws=200_000, encoder_steps=150)
 CLAIMS = {claim.id: claim for claim in STUDY.claims}
 
 
@@ -153,7 +153,7 @@ FAST = {
     "sumo/iwae-biased": ("gaussian-iwae",),
     "sumo/encoder": ("gaussian-encoder",),
 }
-"""Claims of the closed form that 60,000 draws decide, and their arms."""
+"""Claims of the closed form that 200,000 draws decide, and their arms."""
 
 
 @pytest.mark.slow

@@ -157,7 +157,7 @@ def bound(config: Any, key: Key, run: Run, *, k: int) -> dict[str, Any]:
     with jax.enable_x64(True):
         parts = [some(jax.random.fold_in(key, i)) for i in range(config.draws // size)]
         values = np.concatenate([np.asarray(part) for part in parts])
-    return _described(values, k)
+    return _described(values, float(k))
 
 
 ROWS = 40_000
