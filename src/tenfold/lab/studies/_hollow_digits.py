@@ -6,7 +6,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from tenfold.base.typing import Key
 from tenfold.lab.data import digits
@@ -51,7 +50,8 @@ class Batches:
     """Batch i: images in epochs' random order, with noise of their own."""
 
     def __init__(self, view: View, size: int, seed: int):
-        self._view, self._seed = view, seed
+        self._view: View = view
+        self._seed = seed
         self._rows = Minibatches(ink()[0], size, seed)
 
     def __call__(self, i: int) -> np.ndarray:
@@ -161,7 +161,7 @@ def step_times(config: Any, key: Key, run: Run) -> dict[str, Any]:
     return found
 
 
-def _stepper(step: SelectingStep, start: Any, batch: Array) -> Any:
+def _stepper(step: SelectingStep, start: Any, batch: np.ndarray) -> Any:
     """At each call a step on one batch, as `fit` takes it; none of them looks at validation."""
     state = jax.tree.map(owned, step.init(start))
     state, bad, key = _put_back(state), jnp.int32(-1), jax.random.key(0)

@@ -61,7 +61,7 @@ PROBLEMS: dict[str, tuple[Callable, float, tuple[float, float], float, int]] = {
 def paths(drift: Any, g: float, mean: Any, deviation: float, n: int, key: Key) -> Array:
     """n paths at `TIMES`: (times, n, 2)."""
     first, second = jax.random.split(key)
-    z0 = jnp.asarray(mean, jnp.float32) + deviation * jax.random.normal(first, (n, 2))
+    z0 = jnp.asarray(mean, jnp.float32)[None] + deviation * jax.random.normal(first, (n, 2))
     equation = sde.SDE(vmapped(drift), Constant(g), noise="diagonal", kind="ito")
     ts = jnp.concatenate([jnp.zeros(1, jnp.float32), jnp.asarray(TIMES)])
     method = sde.EulerMaruyama()

@@ -51,7 +51,7 @@ class Stiff(eqx.Module):
         return self(t, y, args), -args[0] * self.scale * (1 + 3 * z**2)
 
 
-TIGHT = {"rtol": 0.01 * RTOL, "atol": 0.01 * ATOL}
+TIGHT: dict[str, Any] = {"rtol": 0.01 * RTOL, "atol": 0.01 * ATOL}
 """Of the implicit equations: a hundredth of the step's own error."""
 CORRECTORS = {
     "functional": Functional(**TIGHT),
