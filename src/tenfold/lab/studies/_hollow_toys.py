@@ -18,7 +18,7 @@ from tenfold.lab.studies import _hollow_flows as flows
 from tenfold.lab.train import GradientStep, fit
 
 NAMES = ("two_moons", "pinwheel", "eight_gaussians", "checkerboard")
-REACH, CELLS = 5.0, 100
+REACH, CELLS = 5.0, 64
 """Half the side of the square over which densities are added up, and its cells a side."""
 SHOWN = 1000
 

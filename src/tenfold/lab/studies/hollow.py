@@ -42,13 +42,13 @@ class Config:
     """Steps between two looks at the validation digits."""
     tested: int = 360
     """Test digits."""
-    toy_steps: int = 600
-    toy_batch: int = 256
+    toy_steps: int = 400
+    toy_batch: int = 128
     toy_width: int = 32
     """Of the conditioner on the two-dimensional densities."""
     toy_rate: float = 5e-3
-    toy_decay: float = 0.997
-    toy_tested: int = 2_000
+    toy_decay: float = 0.995
+    toy_tested: int = 1_000
     rates: int = 5
     """How many of the stiffnesses 1, 10, ..., 1e4."""
     couplings: int = 5
