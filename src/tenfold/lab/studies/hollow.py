@@ -154,8 +154,8 @@ PAPER = replace(
 STUDY = Study(
     paper=_papers.HOLLOW,
     presets={
-        "smoke": Preset("1 min, 2 cores", SMOKE, seeds=1),
-        "small": Preset("3 min, 2 cores", SMALL, seeds=3),
+        "smoke": Preset("3 min, 2 cores", SMOKE, seeds=1),
+        "small": Preset("6 min, 2 cores; 3 once compiled", SMALL, seeds=3),
         "paper": Preset("days, 1 GPU; not tested at this size", PAPER, seeds=3),
     },
     arms=ARMS,
