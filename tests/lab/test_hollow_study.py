@@ -100,6 +100,8 @@ def test_the_mass_of_the_toys_is_added_up_over_equal_cells():
     cells, area = toys.grid()
     density = np.exp(-0.5 * (cells.astype(float) ** 2).sum(1)) / (2 * np.pi)
     assert abs(area * density.sum() - 1) < 1e-4
+    assert toys._off(1.02) < 0.01 < toys._off(0.97)
+    assert toys._off(float("nan")) == toys._off(float("inf")) == 1
     assert toys.points(5, 0).shape == (4, 5, 2)
 
 

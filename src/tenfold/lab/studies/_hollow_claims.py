@@ -135,13 +135,13 @@ CLAIMS = (
     ),
     Claim(
         "hollow/mass",
-        "... and its density sums to 1, within 0.02, on all four",
+        "... and its density m sums to 1 on all four: |m - 1| / (m + 1) is below 0.01",
         flow,
         "mass_error",
         "toys",
         0.0,
         "near",
-        0.02,
+        0.01,
         "leak",
     ),
     Claim(

@@ -100,5 +100,10 @@ def scores(config: Any, nets: Any, key: Key, seed: int) -> dict[str, Any]:
         truth = densities.log_prob(name, test[NAMES.index(name)])
         found[f"{name}_gap"] = found[f"{name}_nll"] + float(np.mean(truth))
     found["nll"] = float(np.mean([found[f"{name}_nll"] for name in NAMES]))
-    found["mass_error"] = max(abs(found[f"{name}_mass"] - 1) for name in NAMES)
+    found["mass_error"] = max(_off(found[f"{name}_mass"]) for name in NAMES)
     return found
+
+
+def _off(mass: float) -> float:
+    """|m - 1| / (m + 1): half of how far m is from 1 if near, and 1 if infinite or none at all."""
+    return abs(mass - 1) / (mass + 1) if np.isfinite(mass) else 1.0
