@@ -105,7 +105,7 @@ CLAIMS = (
         "hutchinson",
         "lower",
         -0.05,
-        "noisy",
+        "unsteady",
         compare="ratio",
     ),
     digits(

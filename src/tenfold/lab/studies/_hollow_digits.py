@@ -106,10 +106,13 @@ def train(
     *,
     view: View = "pixels",
     trace: flows.Trace = "exact",
+    own: flows.Trace | None = None,
     share: str = "",
     **net: Any,
 ) -> dict[str, Any]:
     """Test log-likelihood after `config.steps` steps, times the config's `share` if one is named.
+
+    `own`: the trace that the net is said to have at test time; by default the trained one.
 
     What is tested is the model of least validation loss, by the exact trace.
     """
@@ -119,7 +122,7 @@ def train(
     batches = Batches(view, config.batch, run.seed)
     step = step_of(config, view, trace)
     state: Selected = fit(run, step, step.init(start), batches, steps, key=noise)
-    return scores(config, state.model, view, trace, probes) | {
+    return scores(config, state.model, view, own or trace, probes) | {
         "parameters": flows.parameters(start),
         "steps_taken": steps,
         "chosen_step": int(state.chosen),

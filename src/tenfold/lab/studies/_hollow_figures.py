@@ -63,6 +63,8 @@ def costs(results: Results) -> Drawn:
             axes.plot(sizes, ratio, marker="o", label=label)
             numbers[f"{name} {what} over f"] = ratio
         axes.set(xscale="log", yscale="log", xlabel="d")
+        axes.set_xticks(sizes, [f"{size:g}" for size in sizes])
+        axes.minorticks_off()
         axes.set_title("operations" if what == "flops" else "time")
     figure.axes[0].set_ylabel("f and its divergence, over f")
     figure.axes[0].legend()

@@ -17,7 +17,7 @@ from tenfold.base.typing import Key
 from tenfold.hollow import check_hollow
 from tenfold.nets import TimeMLP
 
-Trace = Literal["exact", "hutchinson"]
+Trace = Literal["exact", "hutchinson", "unsteady"]
 TEST = Solve(dfx.Dopri5(), dfx.PIDController(rtol=1e-5, atol=1e-5))
 """Every flow is tested by this solver; the trained steps are forgotten."""
 
@@ -89,7 +89,21 @@ def fixed(steps: int) -> Solve:
     return Solve(dfx.Bosh3(), dfx.ConstantStepSize(), dt0=1 / steps, max_steps=steps)
 
 
+class Unsteady(eqx.Module):
+    """A sabotage: Hutchinson's trace with another probe at each time; no solver can follow it."""
+
+    key: Key
+
+    def __call__(self, field: Any, t: Any, x: Array, args: Any) -> tuple[Any, Array]:
+        bits = jax.lax.bitcast_convert_type(jnp.asarray(t, jnp.float32), jnp.int32)
+        probe = rademacher_like(jax.random.fold_in(self.key, bits), x)
+        return Hutchinson(probe)(field, t, x, args)
+
+
 def how_of(trace: Trace, key: Key, x: Array) -> Any:
+    """The trace of a batch, its noise drawn."""
+    if trace == "unsteady":
+        return Unsteady(jax.random.split(key, len(x)))
     return EXACT if trace == "exact" else Hutchinson(rademacher_like(key, x))
 
 

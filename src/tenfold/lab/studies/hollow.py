@@ -73,7 +73,7 @@ class Config:
 
 # ---- Arms -------------------------------------------------------------------------------------
 def digit_arm(says: str, **options: Any) -> Arm:
-    net = {k: v for k, v in options.items() if k not in ("trace", "share")}
+    net = {k: v for k, v in options.items() if k not in ("trace", "own", "share")}
     return Arm(partial(digits.train, **options), partial(digits.model, **net), says)
 
 
@@ -127,6 +127,7 @@ SABOTAGES = {
         "vae-hollow": vae_arm("hollow", leaks=True),
     },
     "noisy": {"hollow": digit_arm("", **noisy)},
+    "unsteady": {"hollow": digit_arm("", own="unsteady")},
     "silent": {"costs": Arm(partial(costs.costs, opaque=True))},
     "g-squared": {"exact": Arm(partial(costs.exactness, squared=True))},
     "functional": {
