@@ -64,7 +64,21 @@ SUMO = Paper(
 }""",
 )
 
-PAPERS: dict[str, Paper] = {paper.package: paper for paper in (SDE, SUMO, TAYLOR)}
+HOLLOW = Paper(
+    package="hollow",
+    title="Neural Networks with Cheap Differential Operators",
+    arxiv="1912.03579",
+    headline="networks whose exact divergence costs one extra pass, and the solvers it serves",
+    bibtex="""@inproceedings{chen2019hollow,
+  title     = {Neural Networks with Cheap Differential Operators},
+  author    = {Chen, Ricky T. Q. and Duvenaud, David},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2019},
+  note      = {arXiv:1912.03579},
+}""",
+)
+
+PAPERS: dict[str, Paper] = {paper.package: paper for paper in (HOLLOW, SDE, SUMO, TAYLOR)}
 
 
 def cite(*packages: str) -> str:

@@ -38,7 +38,7 @@ def test_an_unknown_study_gets_the_nearest_right_name(typed):
 
 
 def test_a_name_near_nothing_gets_all_known_ones():
-    with pytest.raises(UnknownName, match="unknown study 'zzz'; known: sde, sumo, taylor"):
+    with pytest.raises(UnknownName, match=r"unknown study 'zzz'; known: .*sde.*taylor"):
         registry.load("zzz")
 
 

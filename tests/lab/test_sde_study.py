@@ -14,9 +14,9 @@ import pytest
 
 from tenfold.lab import Results, registry
 from tenfold.lab.data import DataError
+from tenfold.lab.metrics import energy_distance
 from tenfold.lab.run import Run
-from tenfold.lab.studies import _sde_lorenz as lorenz_arm
-from tenfold.lab.studies._sde_select import SelectingStep
+from tenfold.lab.selecting import SelectingStep
 from tenfold.lab.studies._sde_walks import SEEN, Windows, data, validation_windows
 
 STUDY = registry.load("sde")
@@ -73,10 +73,10 @@ def test_energy_distance_tells_laws_apart():
     """Near 0 for one law, 2 E|A - B| - ... by hand for two points."""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 400, 3))
-    assert abs(lorenz_arm.energy_distance(a, b)) < 0.02
-    assert lorenz_arm.energy_distance(a, b + 1) > 0.2
+    assert abs(energy_distance(a, b)) < 0.02
+    assert energy_distance(a, b + 1) > 0.2
     points = np.array([[0.0], [1.0]]), np.array([[0.0], [3.0]])
-    assert lorenz_arm.energy_distance(*points) == pytest.approx(2 * 6 / 4 - 1 - 3)
+    assert energy_distance(*points) == pytest.approx(2 * 6 / 4 - 1 - 3)
 
 
 # ---- Claims -----------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def source_digest(study: str) -> str:
     root = Path(__file__).parents[1]
     folders = [root / study, root / "base", root / "nets"]
     files = [file for folder in folders for file in sorted(folder.rglob("*.py"))]
-    files += [*_study_files(study), root / "lab" / "train.py"]
+    files += [*_study_files(study), root / "lab" / "train.py", root / "lab" / "selecting.py"]
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + file.read_bytes())

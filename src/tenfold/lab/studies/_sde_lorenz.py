@@ -12,8 +12,9 @@ from jax import Array
 from tenfold import sde
 from tenfold.base.typing import Key
 from tenfold.lab.data import lorenz
+from tenfold.lab.metrics import energy_distance
 from tenfold.lab.run import Run
-from tenfold.lab.studies._sde_select import adam
+from tenfold.lab.selecting import adam
 from tenfold.lab.train import GradientStep, fit
 
 HELD = 256
@@ -97,19 +98,3 @@ def _samples(net: sde.LatentSDE, ts: Array, held: Array, key: Key) -> tuple[Arra
     z0 = net.z0_prior.draw(second, (held.shape[0],))
     zs = sde.sdesolve(net.prior_sde(), z0, ts, third).zs
     return fitted, net.observation.draw(jnp.moveaxis(net.decoder(zs), 0, 1), fourth)
-
-
-def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """2 E|A - B| - E|A - A'| - E|B - B'| of whole paths, |.| the root mean square over entries.
-
-    0 if and only if both have one law. Székely and Rizzo, 2013.
-    """
-    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-
-    def apart(x: np.ndarray, y: np.ndarray, pairs: int) -> float:
-        squares = (x**2).sum(1)[:, None] + (y**2).sum(1)[None] - 2 * x @ y.T
-        return float(np.sqrt(np.maximum(squares, 0) / x.shape[1]).sum() / pairs)
-
-    n, m = len(a), len(b)
-    within = apart(a, a, n * (n - 1)) + apart(b, b, m * (m - 1))
-    return 2 * apart(a, b, n * m) - within

@@ -16,11 +16,11 @@ from jax import Array
 from tenfold import _papers, sde
 from tenfold.base.typing import Key
 from tenfold.lab.run import Run
+from tenfold.lab.selecting import SelectingStep, adam
 from tenfold.lab.studies import _sde_checks as checks
 from tenfold.lab.studies import _sde_figures as figures
 from tenfold.lab.studies import _sde_lorenz as lorenz
 from tenfold.lab.studies._sde_claims import CLAIMS, DIFFERENCES
-from tenfold.lab.studies._sde_select import SelectingStep, adam
 from tenfold.lab.studies._sde_walks import FRAMES, SEEN, SPLITS, Windows, data, validation_windows
 from tenfold.lab.study import Arm, Preset, Study
 from tenfold.lab.train import fit
