@@ -31,7 +31,7 @@ def test_every_claim_names_a_control_that_replaces_its_arm():
 
 
 def test_rivals_have_the_density_and_the_degrees_of_training_graphs():
-    train, _ = sets.main_set(STUDY.presets["small"].config, 0)
+    train, _ = sets.chosen(STUDY.presets["small"].config, 0)
     key = jax.random.key(0)
     made = sets.erdos_renyi(train, 400, key)
     assert np.mean([sets.density(g) for g in made]) == pytest.approx(

@@ -24,12 +24,21 @@ class Batches:
     """
 
     def __init__(
-        self, model: GRAN, graphs: Sequence[Any], size: int, *, pool: int = 0, key: Key, **how: Any
+        self,
+        model: GRAN,
+        graphs: Sequence[Any],
+        size: int,
+        *,
+        pool: int = 0,
+        shapes: Shapes | None = None,
+        key: Key,
+        **how: Any,
     ) -> None:
         """**Arguments:**
 
         - `size`: graphs of a batch, each once; all, if there are fewer.
         - `pool`: batches come again after so many, which saves making them; 0: none does.
+        - `shapes`: of other batches, whose compiled program is then shared where they are enough.
         - `how`: of `make_batch`: `orders`, `blocks`, `stride`, `steps_per_graph`, `shards`.
 
         **Raises:** ValueError as `make_batch` does, or for `size` < 1 or `pool` < 0.
@@ -39,7 +48,8 @@ class Batches:
         self._model, self._graphs, self._how = model, [as_graph(g) for g in graphs], how
         self._size, self._pool, self._key = min(size, len(graphs)), pool, key
         self._made: dict[int, Batch] = {}
-        self.shapes = Shapes(*map(max, zip(*(self._drawn(i, None).shapes for i in range(LOOKS)))))
+        looks = [] if shapes else [self._drawn(i, None).shapes for i in range(LOOKS)]
+        self.shapes = shapes or Shapes(*map(max, zip(*looks)))
 
     def __call__(self, i: int) -> Batch:
         if not self._pool:

@@ -25,14 +25,11 @@ def _model(config: Any, key: Key, n_max: int, **options: Any) -> Any:
     build = eqx.filter_jit(
         lambda key: gran.GRAN(
             n_max, config.hidden, config.rounds, config.mixtures, gate=config.hidden,
-            density=3 / n_max, max_block=config.large_block, key=key, **options,
+            density=3 / options.get("window", n_max), max_block=config.large_block, key=key,
+            **options,
         )
     )  # fmt: skip
     return build(key)
-
-
-def _programs() -> int:
-    return grow._cached._cache_size()
 
 
 def speed(
@@ -53,10 +50,10 @@ def speed(
         step = min(block, stride)
         gran.sample(own, [most if whole else n], block=block, stride=step, key=key)
 
-    before = _programs()
+    grow._cached.clear_cache()  # what an earlier seed compiled would not be counted
     for n in sizes:
         draw(n, 1)
-    programs = _programs() - before
+    programs = grow._cached._cache_size()
     draw(most, 4)
     calls = {f"b1_{i}": (n, 1) for i, n in enumerate(sizes)} | {"b4": (most, 4)}
     taken = {name: _least(lambda n=n, b=b: draw(n, b)) for name, (n, b) in calls.items()}
@@ -80,18 +77,21 @@ def _least(call: Any) -> float:
 
 
 def memory(config: Any, key: Key, run: Run, *, square: bool = False) -> dict[str, Any]:
-    """Bytes of the compiled sampler at a quarter of the nodes and at all; and one graph drawn.
+    """Bytes of the compiled sampler at a quarter, a half and all of the nodes; a graph drawn.
 
     `square`: neighbour lists as long as there are nodes, an adjacency matrix in effect.
     """
     del run
     nodes = config.large_nodes
-    used = [_bytes(config, key, n, square) for n in (nodes // 4, nodes)]
+    counts = [nodes // 4, nodes // 2, nodes]
+    used = [_bytes(config, key, n, square) for n in counts]
     model = _model(config, key, nodes, window=min(64, nodes))
     (graph,) = gran.sample(model, [nodes], block=config.large_block, key=key)
     return {
-        "megabytes": used[1] / 1e6,
-        "memory_growth": used[1] / used[0],
+        "megabytes": used[-1] / 1e6,
+        "memory_growth": (used[2] - used[1]) / (used[1] - used[0]),
+        "memory_nodes": [float(n) for n in counts],
+        "memory_bytes": used,
         "large_nodes": float(graph.n_nodes),
         "large_edges": float(graph.n_edges),
     }

@@ -34,12 +34,17 @@ def graphs(name: Name, least: int, most: int, seed: int) -> tuple[tuple[Any, ...
     return tuple(tuple(g for g in part if least <= g.n_nodes <= most) for part in plain)
 
 
-def main_set(config: Any, seed: int) -> tuple[tuple[Any, ...], ...]:
+def chosen(config: Any, seed: int, lobster: bool = False) -> tuple[tuple[Any, ...], ...]:
+    """The seed's graphs to train on and to test on: lobsters, or what the config names."""
+    if lobster:
+        return graphs("lobsters", config.lobster_least, config.lobster_most, seed)
     return graphs(config.graphs, config.least, config.most, seed)
 
 
-def lobster_set(config: Any, seed: int) -> tuple[tuple[Any, ...], ...]:
-    return graphs("lobsters", config.lobster_least, config.lobster_most, seed)
+def whole(config: Any, lobster: bool) -> tuple[tuple[Any, ...], int]:
+    """All graphs, and the most nodes that one may have: the same for all seeds."""
+    found = sum(chosen(config, 0, lobster), ())
+    return found, config.lobster_most if lobster else max(g.n_nodes for g in found)
 
 
 def density(graph: Any) -> float:

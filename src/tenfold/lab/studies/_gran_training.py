@@ -46,10 +46,14 @@ def adam(rate: float, steps: int, decays: bool) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(10.0), optax.adam(schedule))
 
 
-def windows(model: Any, graphs: Any, config: Any, key: Array, **how: Any) -> gran.Batches:
-    """Batches of windows, as the config has them."""
+def windows(
+    model: Any, graphs: Any, config: Any, key: Array, *, like: Any, **how: Any
+) -> gran.Batches:
+    """Batches of windows; their shapes are those of the graphs `like`, so that all seeds, whose
+    `like` is the same, share a compiled step."""
     options = {"pool": config.pool, "steps_per_graph": config.windows, **how}
-    return gran.Batches(model, graphs, config.batch, key=key, **options)
+    pattern = gran.Batches(model, like, config.batch, key=jax.random.key(0), **options)
+    return gran.Batches(model, graphs, config.batch, shapes=pattern.shapes, key=key, **options)
 
 
 def trained(run: Run, model: Any, batches: Any, steps: int, config: Any, key: Array) -> Any:

@@ -13,15 +13,15 @@ import numpy as np
 
 from tenfold import _papers, gran
 from tenfold.base.typing import Key
-from tenfold.gran import baselines
 from tenfold.lab.run import Run
 from tenfold.lab.studies import _gran_costs as costs
 from tenfold.lab.studies import _gran_figures as figures
+from tenfold.lab.studies import _gran_rivals as rivals
 from tenfold.lab.studies import _gran_sets as sets
 from tenfold.lab.studies._gran_blocks import by_block, shuffled_samples
 from tenfold.lab.studies._gran_claims import CLAIMS, DIFFERENCES
 from tenfold.lab.studies._gran_scores import FAMILY, bits_per_pair, discrepancies, drawable
-from tenfold.lab.studies._gran_training import RowBatches, trained, windows
+from tenfold.lab.studies._gran_training import trained, windows
 from tenfold.lab.study import Arm, Preset, Study
 
 
@@ -39,9 +39,9 @@ class Config:
     hidden: int = 32
     rounds: int = 4
     mixtures: int = 16
-    steps: int = 800
+    steps: int = 900
     """Training steps of each GRAN."""
-    lobster_steps: int = 2000
+    lobster_steps: int = 1500
     batch: int = 4
     """Graphs of a training step."""
     windows: int = 8
@@ -53,12 +53,12 @@ class Config:
     learning_rate: float = 0.007
     decays: bool = True
     """Whether learning rates fall to 0 along a cosine."""
-    samples: int = 64
+    samples: int = 48
     """Graphs that each arm generates."""
     side_by_side: int = 8
     """Of which so many grow at a time."""
     rnn_hidden: int = 64
-    rnn_steps: int = 800
+    rnn_steps: int = 600
     rnn_batch: int = 16
     rnn_rate: float = 0.005
     rnn_orders: int = 20
@@ -75,8 +75,7 @@ def model(
     config: Config, key: Key, *, lobsters: bool = False, blocks: bool = False, mixtures: int = 0
 ) -> gran.GRAN:
     """`blocks`: whether it takes those, or 1 only; `mixtures`: K, the config's by default."""
-    graphs = sum((sets.lobster_set if lobsters else sets.main_set)(config, 0), ())
-    n_max = config.lobster_most if lobsters else max(graph.n_nodes for graph in graphs)
+    graphs, n_max = sets.whole(config, lobsters)
     density = sum(graph.n_edges for graph in graphs) / sets.pairs(graphs)
     build = eqx.filter_jit(
         lambda key: gran.GRAN(
@@ -94,12 +93,13 @@ def train(
     trains: bool = True, shuffled: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """GRAN with block 1; with several `orders`, each graph gets one of them at random."""
-    train_set, test = (sets.lobster_set if lobsters else sets.main_set)(config, run.seed)
+    train_set, test = sets.chosen(config, run.seed, lobsters)
     init, noise, drawn = jax.random.split(key, 3)
     net = model(config, init, lobsters=lobsters)
     if not trains:  # nor does it know how sparse the graphs are
         net = eqx.tree_at(lambda m: m.head.logits.bias, net, 0 * net.head.logits.bias)
-    batches = windows(net, train_set, config, noise, orders=orders)
+    like, _ = sets.chosen(config, 0, lobsters)
+    batches = windows(net, train_set, config, noise, like=like, orders=orders)
     steps = (config.lobster_steps if lobsters else config.steps) * trains
     net = trained(run, net, batches, steps, config, noise)
     sampler = shuffled_samples if shuffled else gran.sample
@@ -117,10 +117,10 @@ def bounds(config: Config, key: Key, run: Run, *, same: bool = False) -> dict[st
 
     `same`: the first of them again and again.
     """
-    train_set, test = sets.main_set(config, run.seed)
+    train_set, test = sets.chosen(config, run.seed)
     init, noise = jax.random.split(key)
     net = model(config, init)
-    batches = windows(net, train_set, config, noise, orders=FAMILY)
+    batches = windows(net, train_set, config, noise, like=sets.chosen(config, 0)[0], orders=FAMILY)
     net = trained(run, net, batches, config.steps, config, noise)
     family = FAMILY[:1] * len(FAMILY) if same else FAMILY
     bits = [bits_per_pair(net, test, family[: i + 1]) for i in range(len(family))]
@@ -133,78 +133,37 @@ def blocks(
     seen: Any = None, stride: int = 2,
 ) -> dict[str, Any]:  # fmt: skip
     """One GRAN trained with all blocks (or those `seen`), and sampled with each (or `wanted`)."""
-    train_set, test = sets.main_set(config, run.seed)
+    train_set, test = sets.chosen(config, run.seed)
     init, noise, drawn = jax.random.split(key, 3)
     net = model(config, init, blocks=True, mixtures=mixtures)
-    batches = windows(net, train_set, config, noise, blocks=seen or config.blocks)
+    batches = windows(
+        net,
+        train_set,
+        config,
+        noise,
+        like=sets.chosen(config, 0)[0],
+        blocks=seen or config.blocks,
+    )
     net = trained(run, net, batches, config.steps, config, noise)
     pmf = gran.size_pmf(train_set)
     return by_block(net, pmf, test, config, drawn, wanted or config.blocks, stride)
 
 
-def random_graphs(
-    config: Config, key: Key, run: Run, *, draw: Any, lobsters: bool = False
-) -> dict[str, Any]:
-    train_set, test = (sets.lobster_set if lobsters else sets.main_set)(config, run.seed)
-    made = draw(train_set, config.samples, key)
-    return discrepancies(made, test) | drawable(made, "made")
-
-
-def rnn_model(config: Config, key: Key, *, lobsters: bool = False, band: int) -> Any:
-    graphs = sum((sets.lobster_set if lobsters else sets.main_set)(config, 0), ())
-    n_max = config.lobster_most if lobsters else max(graph.n_nodes for graph in graphs)
-    build = eqx.filter_jit(lambda key: baselines.GraphRNNS(n_max, band, config.rnn_hidden, key=key))
-    return build(key)
-
-
-def graph_rnn(
-    config: Config, key: Key, run: Run, *, lobsters: bool = False, canonical: bool = False
-) -> dict[str, Any]:
-    """GraphRNN-S on random breadth-first orders, as in its paper, or on one a graph."""
-    train_set, test = (sets.lobster_set if lobsters else sets.main_set)(config, run.seed)
-    init, noise, drawn, sizes = jax.random.split(key, 4)
-    rng = np.random.default_rng(run.seed)
-
-    def turned(graph: Any) -> Any:
-        if not canonical:
-            graph = graph.reorder(rng.permutation(graph.n_nodes))
-            return graph.reorder(gran.order(graph, "bfs", root=0))
-        return graph.reorder(gran.order(graph, "bfs"))
-
-    count = 1 if canonical else config.rnn_orders
-    seen = [turned(graph) for _ in range(count) for graph in train_set]
-    unseen = [graph.reorder(gran.order(graph, "bfs")) for graph in test]
-    net = rnn_model(config, init, lobsters=lobsters, band=baselines.band_of(seen + unseen))
-    batches = RowBatches(net.rows(seen), config.rnn_batch, run.seed)
-    net = trained(run, net, batches, config.rnn_steps, config, noise)
-    models = sets.themselves(train_set, 0, sizes)
-    chosen = np.random.default_rng([run.seed, 1]).integers(len(models), size=config.samples)
-    made = list(net.sample([models[i].n_nodes for i in chosen], key=drawn))
-    nats = -float(np.sum(np.asarray(net.log_prob(net.rows(unseen)), float)))
-    found = {"bits": nats / sets.pairs(test) / np.log(2), **discrepancies(made, test)}
-    return found | drawable(made, "made")
-
-
-def floor(config: Config, key: Key, run: Run, *, lobsters: bool = False) -> dict[str, Any]:
-    """The training graphs themselves."""
-    return random_graphs(config, key, run, draw=sets.themselves, lobsters=lobsters)
-
-
 ARMS = {
     "gran": Arm(train, model, "the method, block 1"),
-    "graphrnn-s": Arm(graph_rnn, says="GraphRNN-S, random breadth-first orders"),
-    "graphrnn-s-one": Arm(partial(graph_rnn, canonical=True), says="... one order a graph"),
+    "graphrnn-s": Arm(rivals.graph_rnn, says="GraphRNN-S, random breadth-first orders"),
+    "graphrnn-s-one": Arm(partial(rivals.graph_rnn, canonical=True), says="... one order a graph"),
     "configuration": Arm(
-        partial(random_graphs, draw=sets.configuration), says="degrees of a training graph"
+        partial(rivals.random_graphs, draw=sets.configuration), says="degrees of a training graph"
     ),
     "erdos-renyi": Arm(
-        partial(random_graphs, draw=sets.erdos_renyi), says="density of a training graph"
+        partial(rivals.random_graphs, draw=sets.erdos_renyi), says="density of a training graph"
     ),
-    "floor": Arm(floor, says="the training graphs themselves"),
+    "floor": Arm(rivals.floor, says="the training graphs themselves"),
     "lobster-gran": Arm(partial(train, lobsters=True), partial(model, lobsters=True)),
-    "lobster-graphrnn-s": Arm(partial(graph_rnn, lobsters=True)),
-    "lobster-erdos-renyi": Arm(partial(random_graphs, draw=sets.erdos_renyi, lobsters=True)),
-    "lobster-floor": Arm(partial(floor, lobsters=True)),
+    "lobster-graphrnn-s": Arm(partial(rivals.graph_rnn, lobsters=True)),
+    "lobster-erdos-renyi": Arm(partial(rivals.random_graphs, draw=sets.erdos_renyi, lobsters=True)),
+    "lobster-floor": Arm(partial(rivals.floor, lobsters=True)),
     "gran-bfs": Arm(partial(train, orders="bfs"), model, "breadth first"),
     "gran-degree": Arm(partial(train, orders="degree"), model, "by degree (k-core is the same)"),
     "gran-family": Arm(bounds, model, "one GRAN for five orderings"),
