@@ -78,7 +78,22 @@ HOLLOW = Paper(
 }""",
 )
 
-PAPERS: dict[str, Paper] = {paper.package: paper for paper in (HOLLOW, SDE, SUMO, TAYLOR)}
+GRAN = Paper(
+    package="gran",
+    title="Efficient Graph Generation with Graph Recurrent Attention Networks",
+    arxiv="1910.00760",
+    headline="generates graphs of thousands of nodes, block by block, with a likelihood",
+    bibtex="""@inproceedings{liao2019efficient,
+  title     = {Efficient Graph Generation with Graph Recurrent Attention Networks},
+  author    = {Liao, Renjie and Li, Yujia and Song, Yang and Wang, Shenlong and Nash, Charlie and
+               Hamilton, William L. and Duvenaud, David and Urtasun, Raquel and Zemel, Richard},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2019},
+  note      = {arXiv:1910.00760},
+}""",
+)
+
+PAPERS: dict[str, Paper] = {paper.package: paper for paper in (GRAN, HOLLOW, SDE, SUMO, TAYLOR)}
 
 
 def cite(*packages: str) -> str:

@@ -164,7 +164,18 @@ print("imported:", *heavy)
 
 @pytest.mark.parametrize(
     "words",
-    ["list", "--help", "run --help", "resume --help", "report --help", "cite", "data --help"],
+    [
+        "list",
+        "--help",
+        "run --help",
+        "resume --help",
+        "report --help",
+        "cite",
+        "data --help",
+        "graphs",
+        "graphs fit --help",
+        "graphs sample --help",
+    ],
 )
 def test_quick_answers_import_nothing_heavy(words):
     """So that they come in a fraction of a second."""

@@ -1,8 +1,10 @@
 """Efficient graph generation with graph recurrent attention networks (arXiv 1910.00760)."""
 
+from tenfold.gran import baselines as baselines
 from tenfold.gran import metrics as metrics
 from tenfold.gran._batch import Batch as Batch
 from tenfold.gran._batch import Shapes as Shapes
+from tenfold.gran._batches import Batches as Batches
 from tenfold.gran._bound import Bound as Bound
 from tenfold.gran._bound import log_prob as log_prob
 from tenfold.gran._bound import random_log_prob as random_log_prob

@@ -16,16 +16,25 @@ def from_networkx(graph: Any, node_label: str | None, edge_label: str | None):
         if wrong:
             raise ValueError(f"as_graph: `graph` is {what}; only simple undirected ones are taken")
     place = {node: i for i, node in enumerate(graph.nodes)}
+    nodes = None
+    if node_label is not None:
+        nodes = _labels("node_label", node_label, [data for _, data in graph.nodes(data=True)])
+    if edge_label is None:
+        return len(place), _pairs(graph, place), nodes, None
     pairs = [(place[a], place[b]) for a, b in graph.edges]
-    edges = np.array(pairs, np.int64).reshape(-1, 2)
-    nodes = _labels("node_label", node_label, [data for _, data in graph.nodes(data=True)])
     links = _labels("edge_label", edge_label, [data for *_, data in graph.edges(data=True)])
-    return len(place), edges, nodes, links
+    return len(place), np.array(pairs, np.int64).reshape(-1, 2), nodes, links
 
 
-def _labels(argument: str, name: str | None, data: list[dict]) -> np.ndarray | None:
-    if name is None:
-        return None
+def _pairs(graph: Any, place: dict) -> np.ndarray:
+    """Edges from the neighbour lists: several times faster than networkx's own list of edges."""
+    near = [others for _, others in graph.adjacency()]
+    ends = np.repeat(np.arange(len(near)), [len(others) for others in near])
+    others = np.fromiter((place[b] for each in near for b in each), np.int64, len(ends))
+    return np.stack([ends, others], axis=1)[ends >= others]
+
+
+def _labels(argument: str, name: str, data: list[dict]) -> np.ndarray:
     values = [each.get(name) for each in data]
     if not all(isinstance(value, int | np.integer) for value in values):
         raise ValueError(f"as_graph: `{argument}`={name!r} is not a whole number everywhere")

@@ -182,9 +182,16 @@ def _check(names: tuple[str, ...]) -> int:
     return FAILED if any(check.ok is False for check in checks) else OK
 
 
+def _graphs(arguments: list[str]) -> int:
+    """Graphs like yours: graphs fit FOLDER | sample RUN."""
+    from tenfold.lab.commands import graphs
+
+    return graphs.main(arguments)
+
+
 VERBS: dict[str, Callable[[list[str]], int]] = {
     "list": _list, "run": _run, "resume": _resume, "report": _report, "cite": _cite,
-    "data": _data,
+    "data": _data, "graphs": _graphs,
 }  # fmt: skip
 
 
