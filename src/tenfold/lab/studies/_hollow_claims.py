@@ -64,7 +64,7 @@ CLAIMS = (
     ),
     Claim(
         "hollow/hutchinson-time",
-        "... and one probe of Hutchinson's through the same net takes more time than it, at every d",
+        "... and one probe of Hutchinson's through the same net takes longer than it, at every d",
         cheap,
         "hutchinson_over_exact_time_ratio",
         "costs",
