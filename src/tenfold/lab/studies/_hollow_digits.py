@@ -108,16 +108,18 @@ def train(
     trace: flows.Trace = "exact",
     own: flows.Trace | None = None,
     share: str = "",
+    idle: bool = False,
     **net: Any,
 ) -> dict[str, Any]:
     """Test log-likelihood after `config.steps` steps, times the config's `share` if one is named.
 
     `own`: the trace that the net is said to have at test time; by default the trained one.
+    `idle`: one step only, which no validation loss selects.
 
     What is tested is the model of least validation loss, by the exact trace.
     """
     init, noise, probes = jax.random.split(key, 3)
-    steps = round(config.steps * (getattr(config, share) if share else 1.0))
+    steps = 1 if idle else round(config.steps * (getattr(config, share) if share else 1.0))
     start = model(config, init, view=view, **net)
     batches = Batches(view, config.batch, run.seed)
     step = step_of(config, view, trace)

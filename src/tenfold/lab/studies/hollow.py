@@ -73,7 +73,7 @@ class Config:
 
 # ---- Arms -------------------------------------------------------------------------------------
 def digit_arm(says: str, **options: Any) -> Arm:
-    net = {k: v for k, v in options.items() if k not in ("trace", "own", "share")}
+    net = {k: v for k, v in options.items() if k not in ("trace", "own", "share", "idle")}
     return Arm(partial(digits.train, **options), partial(digits.model, **net), says)
 
 
@@ -121,12 +121,12 @@ ARMS = {
 SABOTAGES = {
     "leak": {
         "exact": Arm(partial(costs.exactness, leaks=True)),
-        "hollow": digit_arm("", leaks=True),
         "d_h-16": digit_arm("", view="components", d_h=16, leaks=True),
         "toys": Arm(partial(toys.train, leaks=True), partial(toys.model, leaks=True)),
         "vae-hollow": vae_arm("hollow", leaks=True),
     },
     "noisy": {"hollow": digit_arm("", **noisy)},
+    "idle": {"hollow": digit_arm("", idle=True)},
     "unsteady": {"hollow": digit_arm("", own="unsteady")},
     "silent": {"costs": Arm(partial(costs.costs, opaque=True))},
     "g-squared": {"exact": Arm(partial(costs.exactness, squared=True))},
