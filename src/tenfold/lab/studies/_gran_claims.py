@@ -57,11 +57,12 @@ CLAIMS = (
     *_beats("lobster-", "lobsters"),
     quality(
         "gran/lobster-valid",
-        "lobsters: more of the graphs are lobsters than of GraphRNN-S's",
+        "lobsters: a tenth more of the graphs, at least, are lobsters than of GraphRNN-S's",
         metric="lobsters",
         arm="lobster-gran",
         against="lobster-graphrnn-s",
         direction="higher",
+        tolerance=0.1,
         sabotage="shuffled",
     ),
     ablation(

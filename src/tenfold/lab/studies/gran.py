@@ -96,8 +96,9 @@ def train(
     train_set, test = sets.chosen(config, run.seed, lobsters)
     init, noise, drawn = jax.random.split(key, 3)
     net = model(config, init, lobsters=lobsters)
-    if not trains:  # nor does it know how sparse the graphs are
-        net = eqx.tree_at(lambda m: m.head.logits.bias, net, 0 * net.head.logits.bias)
+    if not trains:  # nor does it know how sparse graphs are: all pairs are edges
+        bias = jax.numpy.full_like(net.head.logits.bias, 10.0)
+        net = eqx.tree_at(lambda m: m.head.logits.bias, net, bias)
     like, _ = sets.chosen(config, 0, lobsters)
     batches = windows(net, train_set, config, noise, like=like, orders=orders)
     steps = (config.lobster_steps if lobsters else config.steps) * trains
