@@ -163,3 +163,17 @@ def test_antithetic_paths_are_opposite():
     np.testing.assert_array_equal(w[:3], -w[3:])
     with pytest.raises(ValueError, match="leading axis"):
         sde.Antithetic(sde.GridNoise(jax.random.key(0), (), 0.0, 1.0, 4))
+
+
+def test_a_payoff_that_is_not_finite_ends_the_run():
+    bad = lambda zs: jnp.log(zs[-1, 0] - 1e6)  # noqa: E731
+    found = sde.mlmc(GBM.sde(), bad, jnp.array([Z0]), TS, 1e-2, first=64, key=jax.random.key(0))
+    assert found.result == RESULTS.nonfinite
+
+
+def test_a_payoff_without_variance_is_known_at_once():
+    """A rare event of which no sample was seen, say."""
+    never = lambda zs: jnp.where(zs[-1, 0] > 1e6, 1.0, 0.0).astype(zs.dtype)  # noqa: E731
+    found = sde.mlmc(GBM.sde(), never, jnp.array([Z0]), TS, 1e-2, first=64, key=jax.random.key(0))
+    assert (found.estimate, found.standard_error) == (0.0, 0.0)
+    assert np.isnan(found.plain_cost)

@@ -147,8 +147,9 @@ class DyadicNoise(AbstractAnyTimeNoise):
     def _place(self, t: Array) -> tuple[Array, Array]:
         """The leaf that holds t, and how far into it, from 0 to 1."""
         position = settled((t - self.t0) * self.leaves_per_time)
-        leaf = jnp.clip(jnp.floor(position), 0, 2**self.levels - 1)
-        return leaf.astype(jnp.int32), jnp.clip(position - leaf, 0, 1)
+        # As integers: 2^levels - 1 is no float32 from 25 levels on.
+        leaf = jnp.clip(jnp.floor(position).astype(jnp.int32), 0, 2**self.levels - 1)
+        return leaf, jnp.clip(position - leaf.astype(position.dtype), 0, 1)
 
     def _normals(self, heap: Array) -> Array:
         """The normals of some nodes, (nodes, 1 or 2, *shape): all of them in one draw."""

@@ -69,8 +69,9 @@ def elbo(
       change nothing, not even if nan.
     - `beta`: see `kl_weight`. `samples`: paths an example; they share the weights, so a layer is
       one matrix product for all of them.
-    - `sticking`: the gradient of the divergence "sticks the landing": its variance goes to 0 (but
-      for the grid) where the posterior is the true one. Both divergences are then estimates.
+    - `sticking`: the gradient "sticks the landing": at beta = 1 the variance of the whole loss's
+      gradient goes to 0 (but for the grid) where the posterior is the true one. Both divergences
+      are then estimates.
     - `substeps`, `method`, `gradient`: as in `sdesolve`.
 
     **Returns:** the loss, and `log_likelihood`, `kl_z0`, `kl_path`, each (batch,), in nats and

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from tenfold.base.typing import Key
 from tenfold.sde._elbo import encoded, posterior_paths, start
 from tenfold.sde._latent import Encoding, LatentSDE
+from tenfold.sde._methods import AbstractMethod
 from tenfold.sde._solve import sdesolve
 
 
@@ -51,6 +52,7 @@ def forecast(
     mask: Array | None = None,
     beyond: str = "prior",
     substeps: int = 1,
+    method: AbstractMethod | None = None,
 ) -> Forecast:
     """What may follow `x_context` (batch, k, D), which was seen at the first k of `ts` (T,).
 
@@ -61,6 +63,8 @@ def forecast(
     - `beyond`: which drift goes on after the context. `prior`: the right one in general, as the
       encoder has nothing to say of later times. `posterior`: for encoders that say one thing for
       all times (`FramesEncoder`). A latent ODE always takes its posterior: it trains no prior.
+    - `substeps`, `method`: as in `sdesolve`; `Heun()` for forecasts that are long beside the
+      model's own time.
 
     **Raises:** `ValueError` for shapes that don't fit, or a posterior that can't go on.
     """
@@ -73,13 +77,14 @@ def forecast(
     encoding, _ = encoded(model, x_context, ts[:k], mask)
     at_start, within, after, seen = jax.random.split(key, 4)
     z0 = start(encoding, samples, at_start)
+    how: dict[str, Any] = {"substeps": substeps, "method": method}
     if _goes_on(model, encoding, beyond):
-        zs = posterior_paths(model, encoding, z0, ts, within, substeps=substeps).zs
+        zs = posterior_paths(model, encoding, z0, ts, within, **how).zs
     else:
-        zs = posterior_paths(model, encoding, z0, ts[:k], within, substeps=substeps).zs
+        zs = posterior_paths(model, encoding, z0, ts[:k], within, **how).zs
         if k < ts.shape[0]:
             sde = model.prior_sde()
-            later = sdesolve(sde, zs[-1], ts[k - 1 :], after, substeps=substeps).zs
+            later = sdesolve(sde, zs[-1], ts[k - 1 :], after, **how).zs
             zs = jnp.concatenate([zs, later[1:]])
     zs = jnp.moveaxis(zs, 0, 2)
     means = model.decoder(zs)

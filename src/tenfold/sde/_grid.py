@@ -64,4 +64,11 @@ def matches(a: Array, b: Array) -> bool:
     x, y = concrete(a), concrete(b)
     if x is None or y is None:
         return True
-    return bool(np.all(np.abs(x - y) <= 1e-3 * np.min(np.diff(y))))
+    return bool(np.all(np.abs(x - y) <= closeness(y, np)))
+
+
+def closeness(times: Any, np_: Any) -> Any:
+    """How far apart two times may be and be one: a thousandth of the least step, and what rounding
+    does to times that are computed in two ways, far from 0 say."""
+    rounding = 4 * float(np.finfo(times.dtype).eps) * np_.max(np_.abs(times))
+    return 1e-3 * np_.min(np_.diff(times)) + rounding

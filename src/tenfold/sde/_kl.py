@@ -47,9 +47,10 @@ def kl_rate(f: Array, h: Array, g: Array, noise: NoiseType) -> Array:
     The expectation is over the process with drift f. Both drifts are of one calculus, either one:
     their difference is the same.
 
-    **Arguments:** `f`, `h` of shape (..., d); `g` and `noise` as in `SDE`.
+    **Arguments:** `f`, `h` of shape (..., d); `g` and `noise` as in `SDE`; a general g must have
+    full rank.
 
-    **Returns:** shape (...). (arXiv 2001.01328, section 5, equation 10.)
+    **Returns:** shape (...), nan where g has not. (arXiv 2001.01328, section 5, equation 10.)
     """
     return half_square(control(f, h, g, noise), noise)
 

@@ -89,7 +89,7 @@ def mlmc(
     - `antithetic`: a sample is the mean over W and -W.
     - `batch`: samples drawn at once at level 0.
 
-    **Returns:** `Multilevel`.
+    **Returns:** `Multilevel`; its `result` tells where a payoff was not finite, and it stopped.
 
     **Raises:** `ValueError` for eps <= 0, a payoff that isn't one number, a z0 of several states.
 
@@ -105,7 +105,8 @@ def mlmc(
     for _ in range(3):
         run.add(first)
     while True:
-        run.sample()
+        if not run.sample():
+            return run.conclusion(np.nan)
         bias = run.bias()
         if bias <= eps / np.sqrt(2) or len(run.moments) > most:
             return run.conclusion(bias)
@@ -132,13 +133,16 @@ class _Run:
             self.levels, level, jax.random.fold_in(self.key, level), first, batches
         )
 
-    def sample(self) -> None:
-        """Draws until every level has the samples that its variance asks for, within 1 %."""
+    def sample(self) -> bool:
+        """Draws until every level has the samples that its variance asks for, within 1 %; False
+        where a payoff was not finite, so that no number of samples would do."""
         while True:
+            if not np.isfinite([*self._means(), *self._variances()]).all():
+                return False
             counts = np.array([int(m.count) for m in self.moments])
             more = np.maximum(0, self._wanted() - counts)
             if np.all(more <= 0.01 * counts):
-                return
+                return True
             for level in np.flatnonzero(more > 0).tolist():
                 drawn = self._drawn(level, int(counts[level]), int(more[level]))
                 self.moments[level] = moments_merge(self.moments[level], drawn)
@@ -172,7 +176,12 @@ class _Run:
         rows = zip(counts, means.tolist(), variances.tolist(), strict=True)
         finest = len(self.moments) - 1
         fine_variance = float(self.moments[-1].variance()["fine"])
-        fine = bias <= self.eps / np.sqrt(2)
+        if not np.isfinite(bias):
+            result = RESULTS.nonfinite
+        elif bias <= self.eps / np.sqrt(2):
+            result = RESULTS.successful
+        else:
+            result = RESULTS.max_steps_reached
         return Multilevel(
             estimate=float(np.sum(means)),
             standard_error=float(np.sqrt(square)),
@@ -181,6 +190,7 @@ class _Run:
                 Level(self.levels.coarsest * 2**i, n, mean, variance, self.levels.cost(i))
                 for i, (n, mean, variance) in enumerate(rows)
             ),
-            plain_cost=fine_variance / square * self.levels.plain_cost(finest),
-            result=RESULTS.successful if fine else RESULTS.max_steps_reached,
+            plain_cost=(fine_variance / square if square else np.nan)
+            * self.levels.plain_cost(finest),
+            result=result,
         )

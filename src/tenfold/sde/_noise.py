@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import DTypeLike
 
 from tenfold.base.typing import Key, RealScalarLike
-from tenfold.sde._grid import Grid, concrete, matches
+from tenfold.sde._grid import Grid, closeness, concrete, matches
 
 
 class Increment(eqx.Module):
@@ -87,7 +87,7 @@ def agreement(a: Array, b: Array) -> Array | None:
     is known already."""
     if concrete(a) is not None and concrete(b) is not None:
         return None
-    return jnp.all(jnp.abs(a - b) <= 1e-3 * jnp.min(jnp.diff(b)))
+    return jnp.all(jnp.abs(a - b) <= closeness(b, jnp))
 
 
 def checked(steps: Increment, fine: Array | None) -> Increment:
@@ -217,7 +217,7 @@ class GridNoise(AbstractNoise):
         return jnp.searchsorted(middles, jnp.asarray(t, self.dtype))
 
     def _on_grid(self, *ts: Any) -> Array:
-        tolerance = 1e-3 * jnp.min(jnp.diff(self.times))
+        tolerance = closeness(self.times, jnp)
         gaps = [jnp.abs(self.times[self._place(t)] - t) for t in ts]
         return jnp.all(jnp.stack(gaps) <= tolerance)
 

@@ -19,8 +19,10 @@ _SCALE_FLOOR = 1e-3
 class BoundedDrift(eqx.Module):
     """bound tanh(net(z, context) / bound) - rate z: bounded far out, and contracting.
 
-    So the flow keeps |z| below about bound / rate, however long it runs (as does a scheme whose
-    steps are not too long for the net). The rates are learnable and positive, one a dimension.
+    So the flow keeps |z| below about bound / rate, however long it runs. So does a scheme such as
+    `Heun` whose steps are not too long for the net; reversible Heun, the default of the solver,
+    does for times up to about 10 / rate only (see `sdesolve`). The rates are learnable and
+    positive, one a dimension.
     """
 
     net: DenseMLP
@@ -192,7 +194,7 @@ def latent_sde(
     dtype: DTypeLike | None = None,
     key: Key,
 ) -> LatentSDE:
-    """A `LatentSDE` for series of `channels`, stable by construction, with diagonal noise.
+    """A `LatentSDE` for series of `channels`, with diagonal noise and bounded, contracting drifts.
 
     Scale the data to about unit size, and time so that what matters takes about one unit.
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike
 
-from tenfold.sde._grid import Grid, concrete, matches
+from tenfold.sde._grid import Grid, closeness, concrete, matches
 from tenfold.sde._noise import (
     AbstractBlocks,
     AbstractNoise,
@@ -98,7 +98,7 @@ class RecordedNoise(AbstractNoise):
     def _value(self, t: Array) -> Array:
         gaps = jnp.abs(self.times - t)
         i = jnp.argmin(gaps)
-        known = gaps[i] <= 1e-3 * jnp.min(jnp.diff(self.times))
+        known = gaps[i] <= closeness(self.times, jnp)
         passed = jnp.arange(self.w.shape[0]) < i
         wide = passed.reshape((-1,) + (1,) * len(self.shape))
         return jnp.where(known, jnp.sum(jnp.where(wide, self.w, 0), axis=0), jnp.nan)

@@ -13,6 +13,7 @@ from tenfold.sde._elbo import encoded, posterior_paths, start
 from tenfold.sde._grid import refined
 from tenfold.sde._kl import control
 from tenfold.sde._latent import Encoding, LatentSDE
+from tenfold.sde._methods import AbstractMethod
 
 
 class NonFinite(NamedTuple):
@@ -38,8 +39,9 @@ def sentinel(
     mask: Array | None = None,
     samples: int = 1,
     substeps: int = 1,
+    method: AbstractMethod | None = None,
 ) -> NonFinite | None:
-    """*Host.* Solves as `elbo` does with this key, and looks at every term at every step.
+    """*Host.* Solves as `elbo` does with this key and method, and looks at all terms at all steps.
 
     Of the terms that are non-finite at the earliest time, the one that the others are computed
     from is named. None if all is finite.
@@ -52,7 +54,7 @@ def sentinel(
     z0 = start(encoding, samples, at_start)
     times = refined(ts, substeps, z0.dtype).times
     fine = _by_step(encoding, substeps)
-    zs = posterior_paths(model, fine, z0, times, at_path).zs
+    zs = posterior_paths(model, fine, z0, times, at_path, method=method).zs
     flags = _flags(model, fine, zs, times, _likelihood(model, zs, xs, mask, substeps))
     return _first(flags, np.asarray(times))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -66,7 +67,9 @@ def sdesolve(
     - `context`: a pytree with leading axes T - 1: what the fields see between ts[i] and ts[i + 1].
       They are then called with `args=(args, context of the interval)`. It is found by index, never
       by looking up a time.
-    - `method`: by default `ReversibleHeun()`. `substeps`: equal steps between two of `ts`.
+    - `method`: by default `ReversibleHeun()`, whose two states part like exp(|a| T) under a
+      contraction at rate a, at any step: over |a| T of ten or more take `Heun()`. `substeps`: equal
+      steps between two of `ts`.
     - `steps`: `Adaptive(rtol, atol)` chooses the steps by their error, and then `Backsolve` the
       gradient.
     - `gradient`: how to differentiate: `Exact()` (default with `ReversibleHeun`), `Checkpoint()`
@@ -86,6 +89,7 @@ def sdesolve(
     **Cost:** the evaluations of the scheme; one batched normal draw a chunk of steps. Memory
     O(T) for what is saved, and what `gradient` needs.
     """
+    _check_ways(method, gradient, noise)
     z0 = _start(z0)
     grid = refined(ts, substeps, z0.dtype)
     method = ReversibleHeun() if method is None else method
@@ -116,6 +120,20 @@ def sdesolve(
         zs, cost = gradient(problem)
         result, stats = _result(zs, cost), _stats(grid)
     return Solution(grid.times[::substeps], zs, cost, result, stats)
+
+
+def _check_ways(method: Any, gradient: Any, noise: Any) -> None:
+    """**Raises:** `ValueError` for names and classes in the place of objects."""
+    for name, value, kind, such in (
+        ("method", method, AbstractMethod, "Heun()"),
+        ("gradient", gradient, AbstractGradient, "Exact()"),
+    ):
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"sde: `{name}` must be an object such as sde.{such}, got {value!r}")
+    if isinstance(noise, dfx.AbstractBrownianPath) and not isinstance(noise, AbstractNoise):
+        raise ValueError(
+            "sde: `noise` is a Brownian motion of Diffrax's; wrap it: sde.DiffraxNoise(path)"
+        )
 
 
 def _own(method: AbstractMethod, steps: Adaptive | None) -> Callable[[Key, Any, Grid], Any]:

@@ -1,0 +1,66 @@
+"""Far from 0, over long times, on deep trees: where rounding and instability show."""
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tenfold import sde
+from tenfold.sde._solve import _check_ways
+
+
+def ornstein_uhlenbeck():
+    """dz = -z dt + 0.3 dW: its stationary standard deviation is 0.3 / sqrt 2."""
+    spread = lambda t, z, args: jnp.full_like(z, 0.3)  # noqa: E731
+    return sde.SDE(lambda t, z, args: -z, spread, noise="diagonal", kind="ito")
+
+
+def test_heun_keeps_the_stationary_spread_over_long_times(getkey, x64):
+    """Which reversible Heun does not, whose two states part like exp(T): as its page says."""
+    ts, z0 = jnp.array([0.0, 20.0]), jnp.zeros((4000, 1))
+
+    @jax.jit
+    def spread_of(key):
+        solve = lambda method: sde.sdesolve(  # noqa: E731
+            ornstein_uhlenbeck(), z0, ts, key, substeps=200, method=method
+        )
+        return jnp.std(solve(sde.Heun()).zs[-1]), jnp.std(solve(sde.ReversibleHeun()).zs[-1])
+
+    stable, parted = spread_of(getkey())
+    # h = 0.1 is off by 5 % at most; the standard error of a standard deviation of 4,000 is 1.1 %.
+    assert abs(stable / (0.3 / 2**0.5) - 1) < 0.05 + 5 * 0.011
+    assert parted > 10
+
+
+@pytest.mark.parametrize(("t0", "t1", "n"), [(500.0, 501.0, 100), (0.0, 1.0, 10_000)])
+def test_a_noise_serves_its_own_grid_in_float32(getkey, t0, t1, n):
+    """Its times and those of the solve are computed in two ways, and differ by rounding."""
+    noise = sde.GridNoise(getkey(), (1,), t0, t1, n, dtype=jnp.float32)
+    ts = jnp.asarray([t0, t1], jnp.float32)
+    z0 = jnp.zeros(1, jnp.float32)
+    solve = lambda ts: sde.sdesolve(  # noqa: E731
+        ornstein_uhlenbeck(), z0, ts, noise, substeps=n, method=sde.Heun()
+    ).zs[-1]
+    np.testing.assert_allclose(solve(ts), jax.jit(solve)(ts), rtol=1e-4)
+    assert np.isfinite(solve(ts)).all()
+
+
+@pytest.mark.parametrize("levels", [20, 25, 30])
+def test_a_deep_tree_ends_where_its_increments_sum_to(getkey, levels):
+    """2^levels - 1 is no float32 from 25 levels on."""
+    noise = sde.DyadicNoise(getkey(), (3,), 0.0, 1.0, levels, dtype=jnp.float32)
+    whole = jax.jit(lambda: noise.value(1.0))()
+    np.testing.assert_allclose(whole, noise.increment(0, 0).w, atol=1e-3)
+
+
+def test_names_and_classes_in_the_place_of_objects_are_refused():
+    path = dfx.VirtualBrownianTree(0.0, 1.0, 1e-3, (1,), jax.random.key(0))
+    for given, match in (
+        (("heun", None, None), "`method` must be an object such as"),
+        ((sde.Heun, None, None), "`method` must be"),
+        ((None, "exact", None), "`gradient` must be"),
+        ((None, None, path), "DiffraxNoise"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            _check_ways(*given)
