@@ -20,7 +20,7 @@ from tenfold.lab.studies._gran_figures import unpacked
 from tenfold.lab.studies._gran_scores import bits_per_pair, drawable
 
 STUDY = registry.load("gran")
-CHEAP = replace(STUDY.presets["smoke"].config, cost_nodes=100)
+CHEAP = replace(STUDY.presets["smoke"].config, cost_nodes=60)
 CLAIMS = {claim.id: claim for claim in STUDY.claims}
 
 
@@ -78,22 +78,20 @@ def measured(arms, names, tmp_path, config=CHEAP):
     return Results(config, {name: {s: unit(name, s) for s in range(3)} for name in names})
 
 
-FAST = {
-    "gran/programs": ("speed",),
-    "gran/memory-growth": ("memory",),
-}
-"""Claims that need no training, and hold for nets and graphs of any size; with their arms."""
+@pytest.mark.slow
+def test_memory_grows_with_the_nodes_unless_lists_are_as_long(tmp_path):
+    """On three seeds, through the same judge as the command's."""
+    claim, config = CLAIMS["gran/memory-growth"], replace(CHEAP, large_nodes=1600)
+    broken = dict(STUDY.arms) | STUDY.sabotages[claim.sabotage]
+    assert measured(STUDY.arms, ("memory",), tmp_path, config).judge(claim).outcome == "holds"
+    assert measured(broken, ("memory",), tmp_path, config).judge(claim).outcome == "fails"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FAST)
-def test_a_claim_holds_and_its_sabotage_makes_it_fail(name, tmp_path):
-    """On three seeds, through the same judge as the command's."""
-    claim, names = CLAIMS[name], FAST[name]
-    config = replace(CHEAP, large_nodes=1600)
-    broken = dict(STUDY.arms) | STUDY.sabotages[claim.sabotage]
-    assert measured(STUDY.arms, names, tmp_path, config).judge(claim).outcome == "holds"
-    assert measured(broken, names, tmp_path, config).judge(claim).outcome == "fails"
+def test_one_program_serves_all_sizes_unless_each_has_a_model(tmp_path):
+    run, key = Run("speed", 0, tmp_path), jax.random.key(0)
+    assert STUDY.arms["speed"].measure(CHEAP, key, run)["programs"] == 1
+    assert STUDY.sabotages["apart"]["speed"].measure(CHEAP, key, run)["programs"] == 4
 
 
 EQUAL = {

@@ -59,7 +59,7 @@ def speed(
     taken = {name: _least(lambda n=n, b=b: draw(n, b)) for name, (n, b) in calls.items()}
     seconds = [taken[f"b1_{i}"] for i in range(len(sizes))]
     return {
-        "programs": programs,
+        "programs": float(programs),
         "cost_sizes": [float(n) for n in sizes],
         "graph_seconds": seconds,
         "small_to_large_time_ratio": seconds[0] / seconds[-1],
