@@ -20,6 +20,8 @@ from tenfold.lab.files import write_text_atomic
 if TYPE_CHECKING:
     import matplotlib.figure
 
+Drawn = tuple["matplotlib.figure.Figure", Mapping[str, Any]] | None
+"""What a study's `draw` returns: the figure and the numbers drawn; None without a measurement."""
 INK = "#24262b"
 """Text and axes; on the report's page it becomes the page's own text colour, light or dark."""
 GRID = "#d5d3cd"

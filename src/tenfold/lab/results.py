@@ -24,6 +24,13 @@ class Results:
         units = self.metrics.get(arm, {})
         return {seed: unit[metric] for seed, unit in sorted(units.items()) if metric in unit}
 
+    def first(self, arm: str, metric: str) -> Any:
+        """The metric of the first seed that has it, as an array; None where none has."""
+        import numpy as np
+
+        values = self.values(arm, metric)
+        return np.asarray(next(iter(values.values()))) if values else None
+
     def mean(self, arm: str, metric: str) -> Any:
         """Mean over seeds (an array for a 1-D metric); nan when nothing was measured."""
         import numpy as np  # here, since `tenfold list` and the data rooms need none

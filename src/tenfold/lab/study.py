@@ -11,8 +11,7 @@ from tenfold._papers import Paper as Paper
 from tenfold.lab.claim import Claim
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure as MatplotlibFigure
-
+    from tenfold.lab.figures import Drawn
     from tenfold.lab.results import Results
     from tenfold.lab.run import Run
 
@@ -58,7 +57,7 @@ class Figure:
 
     name: str
     caption: str
-    draw: "Callable[[Results], tuple[MatplotlibFigure, Mapping[str, Any]] | None]"
+    draw: "Callable[[Results], Drawn]"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import numpy as np
 from tenfold import gran
 from tenfold.base.typing import Key
 from tenfold.gran._draw import Limits
-from tenfold.gran._graph import Graph
 from tenfold.gran._grow import Plan, grow
 from tenfold.gran._known import room, start_from
 from tenfold.lab.run import Run
@@ -105,7 +104,7 @@ def _bytes(config: Any, key: Key, n: int, square: bool) -> float:
     space = room(model, config.large_block, 32, degree, n)
     plan = Plan(space, Limits(), config.large_block, config.large_block)
     told = jnp.zeros(model.hidden)
-    empty = Graph(0, np.zeros((0, 2), np.int64))
+    empty = gran.Graph(0, np.zeros((0, 2), np.int64))
     known = jax.tree.map(lambda x: x[None], start_from(model, space, empty, told))
     zero, one = jnp.zeros((), jnp.int32), jnp.full(1, n, jnp.int32)
     keys = jax.random.split(key, 1)

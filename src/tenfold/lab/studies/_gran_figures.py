@@ -1,26 +1,19 @@
 """The pictures of the gran study."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tenfold.lab.figures import GREY, PALETTE, new
+from tenfold.lab.figures import GREY, PALETTE, Drawn, new
 from tenfold.lab.results import Results
 from tenfold.lab.study import Figure
 
-Drawn = tuple[Any, Mapping[str, Any]] | None
 STATISTICS = ("degree", "clustering", "orbit", "spectral")
 
 
-def _first(results: Results, arm: str, metric: str) -> list[float]:
-    values = results.values(arm, metric)
-    return list(next(iter(values.values()))) if values else []
-
-
-def unpacked(row: list[float]) -> list[tuple[int, np.ndarray]]:
+def unpacked(row: np.ndarray | None) -> list[tuple[int, np.ndarray]]:
     """Sizes and edges of the graphs that `drawable` wrote as one row of numbers."""
-    numbers, at, graphs = np.asarray(row, int), 0, []
+    numbers, at, graphs = np.asarray([] if row is None else row, int), 0, []
     while at < len(numbers):
         n, edges = numbers[at : at + 2].tolist()
         graphs.append((n, numbers[at + 2 : at + 2 + 2 * edges].reshape(-1, 2)))
@@ -41,8 +34,8 @@ def _places(n: int, edges: np.ndarray) -> np.ndarray:
 def _drawn(results: Results, prefix: str) -> Drawn:
     """Test graphs above what each arm makes."""
     arms = [f"{prefix}{a}" for a in ("gran", "graphrnn-s", "erdos-renyi")]
-    rows = {"test": unpacked(_first(results, arms[0], "test_graphs"))}
-    rows |= {arm: unpacked(_first(results, arm, "made_graphs")) for arm in arms}
+    rows = {"test": unpacked(results.first(arms[0], "test_graphs"))}
+    rows |= {arm: unpacked(results.first(arm, "made_graphs")) for arm in arms}
     rows = {name: graphs for name, graphs in rows.items() if graphs}
     if len(rows) < 2:
         return None
@@ -94,8 +87,8 @@ def quality(results: Results) -> Drawn:
 
 def blocks(results: Results) -> Drawn:
     """Time and bits against the block."""
-    sizes = _first(results, "blocks", "block_sizes")
-    if not sizes:
+    sizes = results.first("blocks", "block_sizes")
+    if sizes is None:
         return None
     names = [f"b{int(b)}" for b in sizes]
     figure = new(ncols=2)
@@ -138,8 +131,8 @@ def bound(results: Results) -> Drawn:
 
 def speed(results: Results) -> Drawn:
     """Seconds a graph against its size."""
-    sizes = _first(results, "speed", "cost_sizes")
-    if not sizes:
+    sizes = results.first("speed", "cost_sizes")
+    if sizes is None:
         return None
     seconds = np.min(list(results.values("speed", "graph_seconds").values()), axis=0)
     figure = new()

@@ -1,27 +1,15 @@
 """The pictures of the hollow study."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tenfold.lab.figures import GREY, PALETTE, new
+from tenfold.lab.figures import GREY, PALETTE, Drawn, new
 from tenfold.lab.results import Results
 from tenfold.lab.studies import _hollow_sdes as sdes
 from tenfold.lab.studies import _hollow_stiff as stiff
 from tenfold.lab.studies import _hollow_toys as toys
 from tenfold.lab.study import Figure
-
-if TYPE_CHECKING:
-    import matplotlib.figure
-
-Drawn = tuple["matplotlib.figure.Figure", Mapping[str, Any]] | None
-
-
-def _first(results: Results, arm: str, metric: str) -> np.ndarray | None:
-    """Of the first seed that has it."""
-    values = results.values(arm, metric)
-    return np.asarray(next(iter(values.values()))) if values else None
 
 
 def samples(results: Results) -> Drawn:
@@ -33,7 +21,7 @@ def samples(results: Results) -> Drawn:
     data, numbers = toys.points(toys.SHOWN, 0), {}
     for row, arm in enumerate(["data", *arms]):
         for column, name in enumerate(toys.NAMES):
-            found = data[column] if arm == "data" else _first(results, arm, f"{name}_samples")
+            found = data[column] if arm == "data" else results.first(arm, f"{name}_samples")
             assert found is not None
             x = found.reshape(-1, 2)
             axes = figure.axes[row * len(toys.NAMES) + column]
@@ -51,7 +39,7 @@ def samples(results: Results) -> Drawn:
 
 def costs(results: Results) -> Drawn:
     """Operations and seconds of a divergence over those of f, against d."""
-    sizes = _first(results, "costs", "sizes")
+    sizes = results.first("costs", "sizes")
     if sizes is None:
         return None
     figure, numbers = new(3.4, 2.8, ncols=2), {"d": sizes}
@@ -153,7 +141,7 @@ def marginals(results: Results) -> Drawn:
         for j, k in enumerate((sdes.CHECKED[0], sdes.CHECKED[-1])):
             axes = figure.axes[2 * i + j]
             for name, colour in (("true", GREY), ("simulated", PALETTE[0])):
-                found = _first(results, arm, f"{name}_{k}")
+                found = results.first(arm, f"{name}_{k}")
                 assert found is not None
                 x = found.reshape(-1, 2)
                 axes.plot(

@@ -1,15 +1,13 @@
 """The pictures of the sde study."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tenfold.lab.figures import GREY, PALETTE, new
+from tenfold.lab.figures import GREY, PALETTE, Drawn, new
 from tenfold.lab.results import Results
 from tenfold.lab.study import Figure
 
-Drawn = tuple[Any, Mapping[str, Any]] | None
 SHOWN = 8
 """Sample paths that are drawn."""
 
@@ -25,11 +23,6 @@ def leading(
     return {"walk_samples": np.ravel(paths), "walk_truth": np.ravel(truth @ directions)}
 
 
-def _first(results: Results, arm: str, metric: str) -> np.ndarray | None:
-    values = results.values(arm, metric)
-    return np.asarray(next(iter(values.values()))) if values else None
-
-
 def walker(results: Results) -> Drawn:
     """Sample paths over a test walk: both leading coordinates, by arm."""
     arms = [a for a in ("latent-sde", "latent-ode", "no-kl") if results.values(a, "walk_truth")]
@@ -38,7 +31,7 @@ def walker(results: Results) -> Drawn:
     figure = new(3.2, 2.0, ncols=len(arms), nrows=2, sharex=True, sharey=True)
     numbers: dict[str, Any] = {}
     for column, arm in enumerate(arms):
-        truth, paths = _first(results, arm, "walk_truth"), _first(results, arm, "walk_samples")
+        truth, paths = results.first(arm, "walk_truth"), results.first(arm, "walk_samples")
         if truth is None or paths is None:
             continue
         truth = truth.reshape(-1, 2)
@@ -79,7 +72,7 @@ def prediction(results: Results) -> Drawn:
 
 def orders(results: Results) -> Drawn:
     """Gradient error against step size."""
-    steps = _first(results, "orders", "step_sizes")
+    steps = results.first("orders", "step_sizes")
     if steps is None:
         return None
     figure = new()
@@ -97,7 +90,7 @@ def orders(results: Results) -> Drawn:
 
 def memory(results: Results) -> Drawn:
     """Bytes against steps."""
-    counts = _first(results, "memory", "step_counts")
+    counts = results.first("memory", "step_counts")
     if counts is None:
         return None
     figure = new()
@@ -132,13 +125,13 @@ def reversal(results: Results) -> Drawn:
 
 def lorenz(results: Results) -> Drawn:
     """First coordinate: data with the posterior's mean, and paths of the prior."""
-    times = _first(results, "lorenz", "times")
+    times = results.first("lorenz", "times")
     if times is None:
         return None
     figure = new(3.0, 2.4, ncols=3, sharey=True)
     numbers: dict[str, Any] = {"t": times}
     for i, name in enumerate(("data", "prior", "posterior")):
-        found = _first(results, "lorenz", f"{name}_paths")
+        found = results.first("lorenz", f"{name}_paths")
         assert found is not None
         paths = found.reshape(-1, len(times))
         axes = figure.axes[i]

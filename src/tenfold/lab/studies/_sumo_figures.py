@@ -1,15 +1,12 @@
 """The pictures of the sumo study."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tenfold.lab.figures import DASHES, GREY, INK, PALETTE, new
+from tenfold.lab.figures import DASHES, GREY, INK, PALETTE, Drawn, new
 from tenfold.lab.results import Results
 from tenfold.lab.study import Figure
-
-Drawn = tuple[Any, Mapping[str, Any]] | None
 
 
 def costs(results: Results) -> Drawn:
@@ -105,7 +102,7 @@ def funnels(results: Results) -> Drawn:
     figure = new(3.4, 3.2, ncols=len(arms), sharex=True, sharey=True)
     numbers: dict[str, Any] = {"funnel x1": x1, "funnel x2": x2}
     for i, (axes, arm) in enumerate(zip(figure.axes, arms)):
-        first, second = (next(iter(results.values(arm, x).values())) for x in ("x1", "x2"))
+        first, second = (results.first(arm, x) for x in ("x1", "x2"))
         axes.scatter(x1, x2, s=4, color=GREY, linewidths=0, label="funnel")
         axes.scatter(first, second, s=4, color=PALETTE[i], linewidths=0, label="fit")
         axes.set_xscale("symlog", linthresh=1.0)

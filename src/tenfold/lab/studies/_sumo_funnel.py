@@ -1,19 +1,19 @@
 """A latent-variable model is fitted to Neal's funnel by reverse KL (section 6.2 of the paper)."""
 
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from tenfold import sumo
 from tenfold.base import normal_log_prob
 from tenfold.base.typing import Key
 from tenfold.lab.run import Run
+from tenfold.lab.studies._sumo_nets import Encoder, adam, ascending, prior_log_prob, stopped
 from tenfold.lab.train import GradientStep, fit
 from tenfold.nets import DenseMLP
 
@@ -41,8 +41,7 @@ class Joint(eqx.Module):
 
     def __call__(self, x: Array, z: Array) -> Array:
         mean, scale = self.of(z)
-        zero, one = jnp.zeros((), z.dtype), jnp.ones((), z.dtype)
-        return normal_log_prob(x, mean, scale) + normal_log_prob(z, zero, one)
+        return normal_log_prob(x, mean, scale) + prior_log_prob(z)
 
     def sample(self, key: Key) -> Array:
         first, second = jax.random.split(key)
@@ -50,15 +49,9 @@ class Joint(eqx.Module):
         return mean + scale * jax.random.normal(second, (2,), jnp.float32)
 
 
-class Encoder(eqx.Module):
-    net: DenseMLP
-
-    def __call__(self, x: Array) -> sumo.DiagonalNormal:
-        # The funnel's mouth is two orders wider than its neck.
-        mean, scale = jnp.split(
-            self.net(jnp.arcsinh(jnp.stack([x[0], x[0] * jnp.exp(-x[1]), x[1]]))), 2
-        )
-        return sumo.DiagonalNormal(mean, jax.nn.softplus(scale + 0.5) + 1e-3)
+def features(x: Array) -> Array:
+    """Of similar size everywhere: the funnel's mouth is two orders wider than its neck."""
+    return jnp.arcsinh(jnp.stack([x[0], x[0] * jnp.exp(-x[1]), x[1]]))
 
 
 class Nets(eqx.Module):
@@ -72,7 +65,7 @@ def model(config: Any, key: Key) -> Nets:
     width = config.funnel_width
     return Nets(
         Joint(DenseMLP(LATENT, 4, width, **options, key=first)),
-        Encoder(DenseMLP(3, 2 * LATENT, width, **options, key=second)),
+        Encoder(DenseMLP(3, 2 * LATENT, width, **options, key=second), features),
     )
 
 
@@ -99,22 +92,11 @@ class OfIwae(eqx.Module):
         del plan
         draws, samples = jax.random.split(key)
         x = jax.vmap(nets.joint.sample)(jax.random.split(draws, self.batch))
-        still = lambda tree: jax.tree.map(_stopped, tree)  # noqa: E731
         bound = partial(sumo.baselines.iwae, key=samples, k=self.k)
-        of_model = jnp.mean(bound(nets.joint, still(nets.encoder), x).value)
-        of_encoder = jnp.mean(bound(still(nets.joint), nets.encoder, still(x)).value)
-        loss = of_model - jnp.mean(jax.vmap(log_target)(x))
-        return loss + jax.lax.stop_gradient(of_encoder) - of_encoder, {}
-
-
-def _stopped(leaf: Any) -> Any:
-    return jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf
-
-
-@cache
-def adam(rate: float, steps: int) -> optax.GradientTransformation:
-    schedule = optax.cosine_decay_schedule(rate, steps)
-    return optax.chain(sumo.clip_unbiased(10.0), optax.adam(schedule))
+        of_model = bound(nets.joint, stopped(nets.encoder), x).value
+        of_encoder = bound(stopped(nets.joint), nets.encoder, stopped(x)).value
+        loss = jnp.mean(of_model) - jnp.mean(jax.vmap(log_target)(x))
+        return loss + ascending(of_encoder), {}
 
 
 def train(config: Any, key: Key, run: Run, *, bound: bool = False) -> dict[str, Any]:

@@ -11,13 +11,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
 
 from tenfold import sumo
-from tenfold.base import bernoulli_log_prob, normal_log_prob
+from tenfold.base import bernoulli_log_prob
 from tenfold.base.typing import Key
 from tenfold.lab.run import Run
+from tenfold.lab.studies._sumo_nets import Encoder, adam, ascending, prior_log_prob, stopped
 from tenfold.lab.train import GradientStep, fit
 from tenfold.nets import DenseMLP
 
@@ -58,8 +58,7 @@ class Latent(eqx.Module):
     net: DenseMLP
 
     def __call__(self, x: Array, z: Array) -> Array:
-        zero, one = jnp.zeros((), z.dtype), jnp.ones((), z.dtype)
-        return bernoulli_log_prob(x, self.net(z)) + normal_log_prob(z, zero, one)
+        return bernoulli_log_prob(x, self.net(z)) + prior_log_prob(z)
 
     def sample(self, key: Key) -> Array:
         first, second = jax.random.split(key)
@@ -67,12 +66,8 @@ class Latent(eqx.Module):
         return _bits(second, logits)
 
 
-class Encoder(eqx.Module):
-    net: DenseMLP
-
-    def __call__(self, x: Array) -> sumo.DiagonalNormal:
-        mean, scale = jnp.split(self.net(2 * x - 1), 2)
-        return sumo.DiagonalNormal(mean, jax.nn.softplus(scale + 0.5) + 1e-3)
+def signs(x: Array) -> Array:
+    return 2 * x - 1
 
 
 class Nets(eqx.Module):
@@ -112,7 +107,7 @@ def latent(config: Any, key: Key) -> Nets:
     width = config.policy_width
     return Nets(
         Latent(DenseMLP(LATENT, BITS, width, **options, key=first)),
-        Encoder(DenseMLP(BITS, 2 * LATENT, width, **options, key=second)),
+        Encoder(DenseMLP(BITS, 2 * LATENT, width, **options, key=second), signs),
     )
 
 
@@ -153,11 +148,10 @@ class OfIwae(eqx.Module):
             sumo.baselines.iwae(nets.joint, nets.encoder, x, key, k=self.k).value
         )
         gain = jax.vmap(self.reward)(x) - self.temperature * bound(nets, first)
-        of_model = Nets(nets.joint, jax.tree.map(_stopped, nets.encoder))
-        of_encoder = Nets(jax.tree.map(_stopped, nets.joint), nets.encoder)
+        of_model = Nets(nets.joint, stopped(nets.encoder))
+        of_encoder = Nets(stopped(nets.joint), nets.encoder)
         loss = _score(gain, bound(of_model, second))
-        up = jnp.mean(bound(of_encoder, second))
-        return loss + jax.lax.stop_gradient(up) - up, {}
+        return loss + ascending(bound(of_encoder, second)), {}
 
 
 class OfExact(eqx.Module):
@@ -180,17 +174,7 @@ def _score(gain: Array, log_prob: Array) -> Array:
     return jax.lax.stop_gradient(surrogate - jnp.mean(gain)) - surrogate
 
 
-def _stopped(leaf: Any) -> Any:
-    return jax.lax.stop_gradient(leaf) if eqx.is_inexact_array(leaf) else leaf
-
-
 # ---- Training ---------------------------------------------------------------------------------
-@cache
-def adam(rate: float, steps: int) -> optax.GradientTransformation:
-    schedule = optax.cosine_decay_schedule(rate, steps)
-    return optax.chain(sumo.clip_unbiased(10.0), optax.adam(schedule))
-
-
 def train(config: Any, key: Key, run: Run, *, way: str) -> dict[str, Any]:
     """KL from the best policy, in nats; `way`: sumo, iwae, independent or autoregressive."""
     init, noise, drawn = jax.random.split(key, 3)

@@ -1,6 +1,5 @@
 """Variational autoencoders of binarised digits, trained by SUMO and by bounds."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,11 +13,13 @@ import optax
 from jax import Array
 
 from tenfold import sumo
-from tenfold.base import bernoulli_log_prob, normal_log_prob
+from tenfold.base import bernoulli_log_prob
 from tenfold.base.typing import Key
 from tenfold.lab.data import digits, mnist
 from tenfold.lab.run import Run
-from tenfold.lab.train import fit, jitted_step, owned
+from tenfold.lab.studies._sumo_nets import Encoder, adam, prior_log_prob
+from tenfold.lab.timing import timings
+from tenfold.lab.train import GradientStep, Trained, fit, jitted_step, owned
 from tenfold.nets import DenseMLP
 
 Bound = Callable[..., sumo.Estimate]
@@ -76,16 +77,7 @@ class Decoder(eqx.Module):
     net: DenseMLP
 
     def __call__(self, x: Array, z: Array) -> Array:
-        zero, one = jnp.zeros((), z.dtype), jnp.ones((), z.dtype)
-        return bernoulli_log_prob(x, self.net(z)) + normal_log_prob(z, zero, one)
-
-
-class Encoder(eqx.Module):
-    net: DenseMLP
-
-    def __call__(self, x: Array) -> sumo.DiagonalNormal:
-        mean, scale = jnp.split(self.net(x), 2)
-        return sumo.DiagonalNormal(mean, jax.nn.softplus(scale + 0.5) + 1e-3)
+        return bernoulli_log_prob(x, self.net(z)) + prior_log_prob(z)
 
 
 class VAE(eqx.Module):
@@ -132,32 +124,31 @@ class OfSumo(eqx.Module):
 class Watched(eqx.Module):
     """The state of `WatchedStep`."""
 
-    model: VAE
-    opt_state: Any
+    trained: Trained
     step: Array
     curve: Array
     """Negative log-likelihood of validation images, at every so many steps."""
 
+    @property
+    def model(self) -> VAE:
+        return self.trained.model
+
 
 class WatchedStep(eqx.Module):
-    """`advance` for `lab.train.fit`: an Optax update, and the validation curve."""
+    """`advance` for `lab.train.fit`: a gradient step, and the validation curve."""
 
-    loss: Callable
-    optimiser: optax.GradientTransformation
+    update: GradientStep
     score: Callable[[VAE], Array]
     every: int = eqx.field(static=True)
 
     def init(self, model: VAE, steps: int) -> Watched:
-        opt_state = self.optimiser.init(eqx.filter(model, eqx.is_inexact_array))
         curve = jnp.zeros((max(1, steps // self.every),), jnp.float32)
-        return Watched(model, opt_state, jnp.int32(0), curve)
+        return Watched(self.update.init(model), jnp.int32(0), curve)
 
     def __call__(self, state: Watched, batch: Any, key: Key):
-        (loss, metrics), gradient = self.gradient(state.model, batch, key)
-        parameters = eqx.filter(state.model, eqx.is_inexact_array)
-        updates, opt_state = self.optimiser.update(gradient, state.opt_state, parameters)
-        model, step = eqx.apply_updates(state.model, updates), state.step + 1
-        arrays, static = eqx.partition(model, eqx.is_array)
+        trained, metrics = self.update(state.trained, batch, key)
+        step = state.step + 1
+        arrays, static = eqx.partition(trained.model, eqx.is_array)
         score = jax.lax.cond(
             step % self.every == 0,
             lambda arrays: self.score(eqx.combine(arrays, static)),
@@ -165,11 +156,7 @@ class WatchedStep(eqx.Module):
             arrays,
         )
         place = jnp.clip((step - 1) // self.every, 0, state.curve.shape[0] - 1)
-        curve = state.curve.at[place].add(score)
-        return Watched(model, opt_state, step, curve), {"loss": loss, **metrics}
-
-    def gradient(self, model: VAE, batch: Any, key: Key) -> Any:
-        return eqx.filter_value_and_grad(self.loss, has_aux=True)(model, batch, key)
+        return Watched(trained, step, state.curve.at[place].add(score)), metrics
 
 
 class Validation(eqx.Module):
@@ -183,16 +170,14 @@ class Validation(eqx.Module):
 
 
 @cache
-def adam(rate: float, steps: int, clip: float) -> optax.GradientTransformation:
-    """Adam with a falling rate, each net's gradient clipped by itself and the clipping counted."""
-    one = optax.chain(
-        sumo.clip_unbiased(clip), optax.adam(optax.cosine_decay_schedule(rate, steps))
-    )
+def optimiser_of(rate: float, steps: int, clip: float) -> optax.GradientTransformation:
+    """Each net's gradient is clipped by itself, and the clipping counted."""
 
     def labels(nets: VAE) -> VAE:
         name = lambda label, net: jax.tree.map(lambda _: label, net)  # noqa: E731
         return VAE(name("decoder", nets.decoder), name("encoder", nets.encoder))
 
+    one = adam(rate, steps, clip)
     return optax.multi_transform({"decoder": one, "encoder": one}, labels)
 
 
@@ -203,13 +188,13 @@ def train(
     found = images(config.data, config.tests)
     init, noise, drawn = jax.random.split(key, 3)
     validation = Validation(jnp.asarray(found.validation[: config.validation]))
-    optimiser = adam(config.rate, config.steps, config.clip)
-    step = WatchedStep(loss, optimiser, validation, config.every)
+    update = GradientStep(loss, optimiser_of(config.rate, config.steps, config.clip))
+    step = WatchedStep(update, validation, config.every)
     batches = Batches(found.train, config.batch, run.seed, rows)
     state = step.init(model(config, init), config.steps)
     state = fit(run, step, state, batches, config.steps, key=noise)
     seconds = _step_seconds(step, state, batches, noise)
-    clipped = {name: s.inner_state[0] for name, s in state.opt_state.inner_states.items()}
+    clipped = {name: s.inner_state[0] for name, s in state.trained.opt_state.inner_states.items()}
     return (
         evaluation(state.model, found.test, config.evaluate, drawn)
         | {
@@ -244,19 +229,17 @@ def _reached(curve: Array, config: Any) -> float:
 
 def _step_seconds(step: WatchedStep, state: Watched, batches: Batches, key: Key) -> float:
     """Seconds of one compiled step, a mean over the plans of 20 steps that the training took."""
-    clock = time.process_time if jax.default_backend() == "cpu" else time.perf_counter
     chosen = [batches(i) for i in range(20)]
 
-    def seconds() -> float:
+    def steps() -> Array:
         # From the first step on, where the validation images aren't looked at; a copy is donated.
         again = eqx.tree_at(lambda s: s.step, jax.tree.map(owned, state), jnp.int32(0))
-        bad, start = jnp.array(-1, jnp.int32), clock()
+        bad = jnp.array(-1, jnp.int32)
         for i, batch in enumerate(chosen):
             again, bad, _ = jitted_step((step, batch), again, bad, jnp.int32(i), key)
-        jax.block_until_ready(again.step)
-        return clock() - start
+        return again.step
 
-    return min(seconds() for _ in range(7)) / len(chosen)
+    return timings({"steps": steps}, spend=0.0)["steps"] / len(chosen)
 
 
 def evaluation(nets: VAE, x: np.ndarray, k: int, key: Key) -> dict[str, Any]:

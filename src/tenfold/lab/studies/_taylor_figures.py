@@ -1,16 +1,14 @@
 """The pictures of the taylor study."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tenfold.lab.figures import DASHES, GREY, PALETTE, new
+from tenfold.lab.figures import DASHES, GREY, PALETTE, Drawn, new
 from tenfold.lab.results import Results
 from tenfold.lab.studies import _taylor_toy as toy_map
 from tenfold.lab.study import Figure
 
-Drawn = tuple[Any, Mapping[str, Any]] | None
 REGULARISED = ["R_1", "R_2", "R_3", "R_4", "R_5", "RNODE"]
 SOLVERS = {"heun": "Heun (2)", "bosh3": "Bosh3 (3)", "dopri5": "Dopri5 (5)", "dopri8": "Dopri8 (8)"}
 MARKERS = ("o", "s", "^", "D")
@@ -87,9 +85,7 @@ def toy(results: Results) -> Drawn:
     figure = new(2.7, 2.7, ncols=2, sharey=True)
     numbers: dict[str, list[float]] = {"t": list(toy_map.TIMES)}
     for axes, arm in zip(figure.axes, ("toy-none", "toy-R_3")):
-        curves = np.reshape(
-            next(iter(results.values(arm, "paths").values())), (len(toy_map.STARTS), -1)
-        )
+        curves = np.reshape(results.first(arm, "paths"), (len(toy_map.STARTS), -1))
         for start, curve in zip(toy_map.STARTS, curves):
             axes.plot(toy_map.TIMES, curve, color=PALETTE[0], linestyle="-", linewidth=1)
             numbers[f"{arm} from {start:g}"] = list(curve)

@@ -92,20 +92,15 @@ def train_bound(config: Config, key: Any, run: Any, *, way: Any) -> dict[str, An
     return vae.train(config, key, run, loss=loss, rows=no_rows)
 
 
-def closed_form(**how: Any) -> Arm:
-    return Arm(partial(gaussian.estimates, how=gaussian.Draws(**how)))
+def closed_form(says: str = "", **how: Any) -> Arm:
+    return Arm(partial(gaussian.estimates, how=gaussian.Draws(**how)), says=says)
 
-
-published = gaussian.Draws("paper", sumo.PaperTail())
-trained = policy.train
 
 ARMS = {
-    "gaussian-loo": Arm(gaussian.estimates, says="SUMO, leaving out each sample, K from j^-1.5"),
+    "gaussian-loo": closed_form("SUMO, leaving out each sample, K from j^-1.5"),
     "gaussian-gradient": Arm(gaussian.gradients, says="... its gradient in the model"),
-    "gaussian-antithetic": Arm(
-        partial(gaussian.estimates, how=gaussian.Draws("antithetic")), says="one antithetic level"
-    ),
-    "gaussian-published": Arm(partial(gaussian.estimates, how=published), says="as published"),
+    "gaussian-antithetic": closed_form("one antithetic level", kind="antithetic"),
+    "gaussian-published": closed_form("as published", kind="paper", tail=sumo.PaperTail()),
     "gaussian-iwae": Arm(partial(gaussian.bound, k=4), says="IWAE of 4 samples"),
     "gaussian-costs": Arm(gaussian.costs, says="bias and spread against rows"),
     "gaussian-encoder": Arm(gaussian.encoder_training, says="an encoder trained on the variance"),
@@ -121,35 +116,38 @@ ARMS = {
     ),
     "funnel-sumo": Arm(funnel.train, funnel.model, "reverse KL to a funnel by SUMO"),
     "funnel-iwae": Arm(partial(funnel.train, bound=True), funnel.model, "... by IWAE"),
-    "policy-sumo": Arm(partial(trained, way="sumo"), policy.latent, "a latent policy by SUMO"),
-    "policy-iwae": Arm(partial(trained, way="iwae"), policy.latent, "... by IWAE"),
+    "policy-sumo": Arm(partial(policy.train, way="sumo"), policy.latent, "a latent policy by SUMO"),
+    "policy-iwae": Arm(partial(policy.train, way="iwae"), policy.latent, "... by IWAE"),
     "policy-independent": Arm(
-        partial(trained, way="independent"), says="independent bits, exact log p"
+        partial(policy.train, way="independent"), says="independent bits, exact log p"
     ),
     "policy-autoregressive": Arm(
-        partial(trained, way="autoregressive"), says="linear autoregressive, exact log p"
+        partial(policy.train, way="autoregressive"), says="linear autoregressive, exact log p"
     ),
 }
 
-multiplied, bucketed = gaussian.multiplied, gaussian.bucketed
 SABOTAGES = {
     "multiplied": {
-        "gaussian-loo": closed_form(tamper=multiplied),
+        "gaussian-loo": closed_form(tamper=gaussian.multiplied),
         "gaussian-gradient": Arm(
-            partial(gaussian.gradients, how=gaussian.Draws(tamper=multiplied))
+            partial(gaussian.gradients, how=gaussian.Draws(tamper=gaussian.multiplied))
         ),
-        "gaussian-antithetic": closed_form(kind="antithetic", tamper=multiplied),
+        "gaussian-antithetic": closed_form(kind="antithetic", tamper=gaussian.multiplied),
     },
-    "bucketed": {"gaussian-loo": closed_form(tamper=bucketed)},
+    "bucketed": {"gaussian-loo": closed_form(tamper=gaussian.bucketed)},
     "published": {"gaussian-loo": closed_form(kind="paper", tail=sumo.PaperTail())},
     "left-out": {"gaussian-published": closed_form()},
     "many-samples": {"gaussian-iwae": Arm(partial(gaussian.bound, k=64))},
     "encoder-still": {"gaussian-encoder": Arm(partial(gaussian.encoder_training, weight=0.0))},
     "by-elbo": {"digits-sumo": Arm(partial(train_bound, way=sumo.baselines.elbo), vae.model)},
-    "padded": {"digits-sumo": Arm(partial(train_sumo, ladder=sumo.Ladder(16384, multiple=16384)))},
+    "padded": {
+        "digits-sumo": Arm(
+            partial(train_sumo, ladder=sumo.Ladder(16384, multiple=16384)), vae.model
+        )
+    },
     "funnel-bounded": {"funnel-sumo": Arm(partial(funnel.train, bound=True), funnel.model)},
-    "policy-bounded": {"policy-sumo": Arm(partial(trained, way="iwae"), policy.latent)},
-    "policy-blind": {"policy-sumo": Arm(partial(trained, way="independent"))},
+    "policy-bounded": {"policy-sumo": Arm(partial(policy.train, way="iwae"), policy.latent)},
+    "policy-blind": {"policy-sumo": Arm(partial(policy.train, way="independent"))},
 }
 
 SMALL = Config()
