@@ -64,7 +64,7 @@ def test_shuffled_graphs_have_the_sizes_asked_for():
 
 def test_what_a_figure_draws_is_what_was_made():
     graphs = [gran.grid(2, 3), gran.Graph(2, np.zeros((0, 2), np.int64))]
-    found = unpacked(drawable(graphs, "made")["made_graphs"])
+    found = unpacked(np.asarray(drawable(graphs, "made")["made_graphs"]))
     assert [n for n, _ in found] == [6, 2]
     assert np.array_equal(found[0][1], graphs[0].edges)
     assert len(found[1][1]) == 0
