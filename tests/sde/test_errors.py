@@ -98,7 +98,7 @@ BAD = {
     ),
     "anchors that don't divide the steps": (
         {"gradient": sde.Exact(anchor_every=3), "substeps": 2},
-        "`anchor_every` = 3 must divide the 4 steps",
+        "`anchor_every` = 3 must divide the 2 steps of a run",
     ),
     "no anchors": ({"gradient": sde.Exact(anchor_every=0)}, "at least 1, got 0"),
     "no checkpoints": ({"gradient": sde.Checkpoint(every=0)}, "at least 1 step, got 0"),

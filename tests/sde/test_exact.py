@@ -39,11 +39,21 @@ def test_exact_gradient_equals_backpropagation_through_the_same_scheme(noise, ki
     assert relative_error(gradients(p, Exact()), gradients(p, Store())) < TOLERANCE["float64"]
 
 
-@pytest.mark.parametrize(("noise", "kind"), CASES[::3])
-def test_exact_gradient_without_context_equals_backpropagation(noise, kind, x64):
-    """One run of steps over all intervals, in chunks with a remainder."""
-    p = trained(noise, kind, context=False)
-    options = {"substeps": 11}
+@pytest.mark.parametrize(
+    ("noise", "kind", "restart", "context"),
+    [
+        (*CASES[0], True, False),
+        (*CASES[3], False, False),
+        (*CASES[6], True, False),
+        (*CASES[1], False, True),
+    ],
+)
+def test_exact_gradient_without_context_or_restart_equals_backpropagation(
+    noise, kind, restart, context, x64
+):
+    """One run of steps over all intervals where there is neither, in chunks with a remainder."""
+    p = trained(noise, kind, context=context)
+    options = {"substeps": 11, "method": sde.ReversibleHeun(restart)}
     exact, stored = gradients(p, Exact(), **options), gradients(p, Store(), **options)
     assert relative_error(exact, stored) < TOLERANCE["float64"]
 
@@ -55,11 +65,11 @@ def test_exact_gradient_in_float32_is_off_by_rounding(noise):
     assert relative_error(gradients(p, Exact()), gradients(p, Store())) < TOLERANCE["float32"]
 
 
-@pytest.mark.parametrize("context", [True, False])
-def test_kept_states_leave_the_gradient_as_it_is(context, x64):
-    p = trained("diagonal", "ito", context=context)
-    kept = gradients(p, Exact(anchor_every=SUBSTEPS))
-    assert relative_error(kept, gradients(p, Exact())) < TOLERANCE["float64"]
+@pytest.mark.parametrize(("context", "restart"), [(True, True), (False, False)])
+def test_kept_states_leave_the_gradient_as_it_is(context, restart, x64):
+    p, method = trained("diagonal", "ito", context=context), sde.ReversibleHeun(restart)
+    kept = gradients(p, Exact(anchor_every=SUBSTEPS), method=method)
+    assert relative_error(kept, gradients(p, Exact(), method=method)) < TOLERANCE["float64"]
 
 
 def test_exact_gradient_of_an_ito_integral_in_the_cost_equals_backpropagation(x64):

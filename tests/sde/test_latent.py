@@ -180,11 +180,34 @@ def test_sentinel_names_u_where_the_diffusion_vanishes(getkey):
 
 def test_sentinel_names_a_step_that_is_too_large(getkey):
     """dz = 1e30 z dt overflows within a step: every field was finite before it."""
-    model = eqx.tree_at(lambda m: m.posterior, free_model(), lambda t, z, args: 1e30 * z)
+    steep = lambda t, z, args: 1e30 * z  # noqa: E731
+    model = eqx.tree_at(lambda m: (m.posterior, m.prior), free_model(), (steep, steep))
     found = sentinel(model, jnp.ones((2, 6, 1)), TS, getkey())
     assert found is not None
     assert found.term == "step"
     assert found.time > 0
+
+
+def test_sentinel_names_an_unstable_scheme(getkey):
+    """A pull over 20 units of time, where the states of reversible Heun part; Heun has one."""
+    model, xs = free_model(), jnp.ones((2, 2, 1))
+    model = eqx.tree_at(lambda m: m.posterior, model, lambda t, z, args: -jnp.tanh(3 * z))
+    look = lambda **options: sentinel(  # noqa: E731
+        model, xs, jnp.array([0.0, 20.0]), getkey(), substeps=200, **options
+    )
+    found = look()
+    assert found == ("scheme", 20.0)
+    assert str(found) == "the scheme became unstable before t = 20"
+    assert look(method=Heun()) is None
+
+
+def test_sentinel_names_a_divergence_that_overflows(getkey):
+    """u is finite, its square is not; and a start whose divergence isn't."""
+    model, xs = free_model(), jnp.ones((2, 6, 1))
+    far = eqx.tree_at(lambda m: m.prior, model, lambda t, z, args: jnp.full_like(z, 1e25))
+    assert sentinel(far, xs, TS, getkey()) == ("kl_path", 0.0)
+    narrow = eqx.tree_at(lambda m: m.z0_prior.mean, model, jnp.full((1,), 1e25))
+    assert sentinel(narrow, xs, TS, getkey()) == ("kl_z0", 0.0)
 
 
 @pytest.mark.parametrize("term", ["xs", "encoder", "z0_prior", "observation"])

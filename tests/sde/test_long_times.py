@@ -6,7 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sde.sde_problems import GBM
 from tenfold import sde
+from tenfold.base import RESULTS, raise_if_bad
 from tenfold.sde._solve import _check_ways
 
 
@@ -16,21 +18,44 @@ def ornstein_uhlenbeck():
     return sde.SDE(lambda t, z, args: -z, spread, noise="diagonal", kind="ito")
 
 
-def test_heun_keeps_the_stationary_spread_over_long_times(getkey, x64):
-    """Which reversible Heun does not, whose two states part like exp(T): as its page says."""
-    ts, z0 = jnp.array([0.0, 20.0]), jnp.zeros((4000, 1))
+@pytest.mark.parametrize(
+    ("method", "times", "stable"),
+    [
+        (sde.Heun(), 2, True),
+        (sde.ReversibleHeun(), 21, True),
+        (sde.ReversibleHeun(), 2, False),
+        (sde.ReversibleHeun(restart=False), 21, False),
+    ],
+    ids=["heun", "restarted", "one interval", "as published"],
+)
+def test_the_stationary_spread_is_kept_over_long_times(method, times, stable, getkey, x64):
+    """But by reversible Heun over one long interval, whose states part like exp(T): and it says so.
 
-    @jax.jit
-    def spread_of(key):
-        solve = lambda method: sde.sdesolve(  # noqa: E731
-            ornstein_uhlenbeck(), z0, ts, key, substeps=200, method=method
+    h = 0.1 is off by 5 % at most; the standard error of a standard deviation of 4,000 is 1.1 %.
+    """
+    ts, z0 = jnp.linspace(0, 20, times), jnp.zeros((4000, 1))
+    solve = jax.jit(
+        lambda key: sde.sdesolve(
+            ornstein_uhlenbeck(), z0, ts, key, substeps=200 // (times - 1), method=method
         )
-        return jnp.std(solve(sde.Heun()).zs[-1]), jnp.std(solve(sde.ReversibleHeun()).zs[-1])
+    )
+    solution = solve(getkey())
+    spread = jnp.std(solution.zs[-1])
+    assert (abs(spread / (0.3 / 2**0.5) - 1) < 0.05 + 5 * 0.011) == stable
+    assert bool(solution.result == RESULTS.successful) == stable
+    assert bool(solution.result == RESULTS.unstable) != stable
+    if not stable:
+        with pytest.raises(RuntimeError, match="The scheme is unstable here"):
+            raise_if_bad(solution.result)
 
-    stable, parted = spread_of(getkey())
-    # h = 0.1 is off by 5 % at most; the standard error of a standard deviation of 4,000 is 1.1 %.
-    assert abs(stable / (0.3 / 2**0.5) - 1) < 0.05 + 5 * 0.011
-    assert parted > 10
+
+def test_a_restart_at_every_step_is_heun(getkey, x64):
+    """y = z: a step of reversible Heun is then the trapezium."""
+    ts, z0, key = jnp.linspace(0, 1, 9), jnp.ones((5, 2)), getkey()
+    solve = lambda method: sde.sdesolve(GBM.sde(), z0, ts, key, method=method).zs  # noqa: E731
+    heun = solve(sde.Heun())
+    np.testing.assert_allclose(solve(sde.ReversibleHeun()), heun, rtol=1e-12)
+    assert np.abs(solve(sde.ReversibleHeun(restart=False)) - heun).max() > 1e-3
 
 
 @pytest.mark.parametrize(("t0", "t1", "n"), [(500.0, 501.0, 100), (0.0, 1.0, 10_000)])

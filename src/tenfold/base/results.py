@@ -34,6 +34,12 @@ with warnings.catch_warnings():
             "large, or a map that does not contract. Reduce the step, start closer to the "
             "solution, or use a damped or Newton-type method."
         )
+        unstable = (
+            "The scheme is unstable here: a state of its own moved away from the solution by more "
+            "than the solution moved. Likely cause: a field that contracts strongly over the time "
+            "between two saved states. Save at more times, where the scheme starts anew, reduce "
+            "the step, or use a scheme without a second state, such as Heun's."
+        )
         max_steps_reached = (
             "The maximum number of steps was reached. Likely causes: a tolerance below what the "
             "precision can resolve (about 1e-6 in float32), a stiff field, or `max_steps` too "

@@ -29,6 +29,7 @@ from tenfold.sde._latent import LatentSDE as LatentSDE
 from tenfold.sde._latent import kl_weight as kl_weight
 from tenfold.sde._levels import multilevel_mean as multilevel_mean
 from tenfold.sde._march import Problem as Problem
+from tenfold.sde._march import Saved as Saved
 from tenfold.sde._methods import AbstractMethod as AbstractMethod
 from tenfold.sde._methods import EulerHeun as EulerHeun
 from tenfold.sde._methods import EulerMaruyama as EulerMaruyama
@@ -50,6 +51,7 @@ from tenfold.sde._pieces import GRUEncoder as GRUEncoder
 from tenfold.sde._pieces import latent_sde as latent_sde
 from tenfold.sde._recorded import RecordedNoise as RecordedNoise
 from tenfold.sde._sde import SDE as SDE
+from tenfold.sde._sde import check_noise as check_noise
 from tenfold.sde._sde import to_ito as to_ito
 from tenfold.sde._sde import to_stratonovich as to_stratonovich
 from tenfold.sde._sentinel import NonFinite as NonFinite

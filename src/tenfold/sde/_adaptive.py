@@ -132,7 +132,7 @@ def solve_adaptively(problem: Problem, steps: Adaptive) -> tuple[Saved, RESULTS,
     result = RESULTS.where(code == SUCCESSFUL, RESULTS.successful, RESULTS.max_steps_reached)
     result = RESULTS.where(code == STUCK, RESULTS.dt_min_reached, result)
     result = RESULTS.where(code == NONFINITE, RESULTS.nonfinite, result)
-    return (zs, cost), result, {"steps": accepted, "rejected": rejected}
+    return Saved(zs, cost), result, {"steps": accepted, "rejected": rejected}
 
 
 class _Reached(NamedTuple):
@@ -232,7 +232,7 @@ def _attempt(problem: Problem, steps: Adaptive, now: _Reached, h: Array) -> _Try
     z, grown, carried = method.step(system, now.t, h0, a, now.z, now.carried, args)
     z, more, carried = method.step(system, middle, h1, b, z, carried, args)
     error, goal = _error(steps, now.z, z, whole), now.goal + hit.astype(jnp.int32)
-    carried = _renewed(problem, hit, t1, carried, goal - 1)
+    carried = _renewed(problem, hit, t1, z, carried, goal - 1)
     cost = accumulate(accumulate(now.cost, grown), more)
     return _Try(_Reached(t1, z, carried, cost, goal, error, now.accepted + 1), error, hit)
 
@@ -255,15 +255,17 @@ def _error(steps: Adaptive, before: Array, z: Array, whole: Array) -> Array:
     return jnp.max(jnp.sqrt(jnp.mean(((whole - z) / scale) ** 2, axis=-1)))
 
 
-def _renewed(problem: Problem, hit: Array, t: Array, carried: Any, interval: Array) -> Any:
-    """What the scheme carries, for the context of the next interval."""
-    if problem.context is None:
-        return carried
+def _renewed(
+    problem: Problem, hit: Array, t: Array, z: Array, carried: Any, interval: Array
+) -> Any:
+    """What the scheme carries, for the context of the next interval, or from its start anew."""
     method = problem.method
+    if problem.context is None and not method.restarts:
+        return carried
 
     def enter(carried: Any) -> Any:
-        args = _args(problem, interval)
-        return method.enter(problem.system, t, method.leave(carried), args)
+        kept = method.start(z) if method.restarts else method.leave(carried)
+        return method.enter(problem.system, t, kept, _args(problem, interval))
 
     return jax.lax.cond(hit, enter, lambda carried: carried, carried)
 

@@ -51,7 +51,7 @@ class Backsolve(AbstractGradient):
     def __call__(self, problem: Problem) -> Saved:
         def forward(problem: Problem) -> tuple[Saved, Array]:
             progress, _ = march(problem)
-            return (progress.zs, progress.cost), progress.zs
+            return progress.saved, progress.zs
 
         return solver_with_gradient(forward, _backward, problem)
 
@@ -61,7 +61,7 @@ State = tuple[Array, Array, PyTree, PyTree]
 
 
 def _backward(problem: Problem, zs: Array, cotangents: Saved) -> Trained:
-    ct_zs, ct_cost = cotangents
+    ct_zs, ct_cost = cotangents.zs, cotangents.cost
     kind, length = problem.system.kind, problem.segments()[1]
     problem = in_stratonovich(problem)
     fields, evaluate = trained_fields(problem)
@@ -106,7 +106,7 @@ def adjoint_stage(
     trained, fixed = eqx.partition(context, eqx.is_inexact_array)
 
     def stage(z: Array, a: Array, t: Any, h: Any, w: Array):
-        def moved(fields: PyTree, trained: PyTree, z: Array) -> Saved:
+        def moved(fields: PyTree, trained: PyTree, z: Array) -> tuple[Array, Array | None]:
             v = evaluate(fields, eqx.combine(trained, fixed), t, z)
             return problem.system.move(v, h, w), None if v.k is None else v.k * h
 

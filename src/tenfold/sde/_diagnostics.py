@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import ArrayLike, PyTree
 
 from tenfold.base.typing import Key
-from tenfold.sde._exact import Anchor, Exact, anchored, anchors_at
+from tenfold.sde._exact import Anchor, Exact, anchored, anchors_at, before_restart
 from tenfold.sde._gradients import AbstractGradient, Checkpoint
 from tenfold.sde._march import Problem, Saved, chunk_of, in_chunks, march, over_segments
 from tenfold.sde._methods import AbstractMethod, Heun, ReversibleHeun
@@ -189,15 +189,18 @@ def reconstruction_error(
     context: PyTree = None,
     substeps: int = 1,
     anchor_every: int | None = None,
+    restart: bool = True,
 ) -> Array:
     """How far the states that `Exact` rebuilds on its way back are from those of the way forward.
 
-    max |rebuilt - forward| over batch and dimensions, at each of `ts`, shape (T,). Without rounding
+    max |rebuilt - forward| over batch and dimensions, at each of `ts`, shape (T,); where the scheme
+    starts anew at each of them, that of one interval. Without rounding
     it would be 0. It grows backwards where the flow forward contracts, and where steps are too long
     for the drift; when it is large, gradients by `Exact` are wrong. Then keep states
     (`anchor_every`), take smaller steps, or use `Checkpoint`.
 
-    **Arguments:** as `sdesolve`, whose scheme is `ReversibleHeun`; `anchor_every` as `Exact`: the
+    **Arguments:** as `sdesolve`, whose scheme is `ReversibleHeun(restart)`; `anchor_every` as
+    `Exact`: the
     error is that before a state is replaced by the kept one.
 
     **Raises:** as `sdesolve` and `Exact`.
@@ -206,8 +209,9 @@ def reconstruction_error(
     """
     gap = _Gap(anchor_every)
     solution = sdesolve(
-        sde, z0, ts, noise, args=args, context=context, substeps=substeps, gradient=gap
-    )
+        sde, z0, ts, noise, args=args, context=context, substeps=substeps, gradient=gap,
+        method=ReversibleHeun(restart),
+    )  # fmt: skip
     return jnp.max(jnp.abs(solution.zs), axis=tuple(range(1, solution.zs.ndim)))
 
 
@@ -221,10 +225,12 @@ class _Gap(AbstractGradient):
 
     def __call__(self, problem: Problem) -> Saved:
         every, length = self.anchor_every, problem.segments()[1]
-        progress, y = march(problem, anchor_every=every)
+        progress, ys = march(problem, anchor_every=every)
 
         def segment(state: Any, first: Any, context: PyTree) -> tuple[Any, None]:
             args = problem.args_of(context)
+            if problem.method.restarts:
+                state = (*before_restart(problem, progress.zs, ys, first), state[2])
             state = in_chunks(
                 _undo(problem, args),
                 state,
@@ -237,9 +243,9 @@ class _Gap(AbstractGradient):
             )
             return state, None
 
-        state = (progress.z, y, progress.zs)
+        state = (progress.z, ys[-1], progress.zs)
         (_, _, rebuilt), _ = over_segments(problem, segment, state, reverse=True)
-        return rebuilt - progress.zs, progress.cost
+        return Saved(rebuilt - progress.zs, progress.cost)
 
 
 def _undo(problem: Problem, args: PyTree) -> Callable:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -23,7 +24,7 @@ def encoded(model: LatentSDE, xs: Array, ts: Array, mask: Array | None) -> tuple
 
     **Raises:** `ValueError` for shapes that don't fit together.
     """
-    if xs.ndim != 3 or ts.shape != xs.shape[1:2]:
+    if xs.ndim != 3 or 0 in xs.shape or ts.shape != xs.shape[1:2]:
         raise ValueError(
             f"elbo: `xs` must be (batch, T, D) and `ts` (T,), shared by the batch; got {xs.shape} "
             f"and {ts.shape}. For series with times of their own take the union of the times, and "
@@ -32,7 +33,24 @@ def encoded(model: LatentSDE, xs: Array, ts: Array, mask: Array | None) -> tuple
     mask = jnp.ones(xs.shape, bool) if mask is None else mask
     if mask.shape != xs.shape:
         raise ValueError(f"elbo: `mask` must have the shape of `xs`, {xs.shape}, not {mask.shape}")
-    return model.encoder(xs, ts, mask), mask
+    encoding = model.encoder(xs, ts, mask)
+    _check_encoding(model, encoding, xs)
+    return encoding, mask
+
+
+def _check_encoding(model: LatentSDE, encoding: Encoding, xs: Array) -> None:
+    mean, scale, d = encoding.mean.shape, encoding.scale.shape, model.z0_prior.mean.shape[-1]
+    if mean != (xs.shape[0], d) or scale != mean:
+        raise ValueError(
+            f"elbo: with {xs.shape[0]} series and `z0_prior` of {d} dimensions the encoder must "
+            f"give a mean and a scale of shape {(xs.shape[0], d)}, got {mean} and {scale}"
+        )
+    decoded = eqx.filter_eval_shape(model.decoder, encoding.mean).shape
+    if decoded != (xs.shape[0], xs.shape[2]):
+        raise ValueError(
+            f"elbo: `xs` has {xs.shape[2]} channels, the decoder makes shape {decoded} of a latent "
+            f"state {mean}"
+        )
 
 
 def start(encoding: Encoding, samples: int, key: Key) -> Float[Array, "samples batch d"]:
@@ -74,9 +92,13 @@ def elbo(
       are then estimates.
     - `substeps`, `method`, `gradient`: as in `sdesolve`.
 
+    **Raises:** `ValueError` for shapes that don't fit together.
+
     **Returns:** the loss, and `log_likelihood`, `kl_z0`, `kl_path`, each (batch,), in nats and
     without beta. Nothing throws: see `sentinel` for a loss that isn't finite.
     """
+    if samples < 1:
+        raise ValueError(f"elbo: `samples` must be at least 1, got {samples}")
     encoding, mask = encoded(model, xs, ts, mask)
     at_start, at_path = jax.random.split(key)
     z0 = start(encoding, samples, at_start)
@@ -86,7 +108,7 @@ def elbo(
     )  # fmt: skip
     parts = {
         "log_likelihood": _log_likelihood(model, solution.zs, xs, mask),
-        "kl_z0": _kl_z0(encoding, model.z0_prior, z0 if sticking else None),
+        "kl_z0": kl_z0(encoding, model.z0_prior, z0 if sticking else None),
         "kl_path": _kl_path(solution, xs),
     }
     bound = parts["log_likelihood"] - beta * (parts["kl_z0"] + parts["kl_path"])
@@ -125,7 +147,7 @@ def _log_likelihood(model: LatentSDE, zs: Array, xs: Array, mask: Array) -> Arra
     return jnp.mean(jnp.sum(terms, axis=(2, 3)), axis=0)
 
 
-def _kl_z0(encoding: Encoding, prior: DiagonalNormal, z0: Array | None) -> Array:
+def kl_z0(encoding: Encoding, prior: DiagonalNormal, z0: Array | None = None) -> Array:
     """(batch,): in closed form, or log q - log p at `z0`, with the parameters of q stopped."""
     p = [jnp.broadcast_to(a, encoding.mean.shape) for a in (prior.mean, prior.scale)]
     if z0 is None:

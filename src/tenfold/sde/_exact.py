@@ -31,7 +31,8 @@ class Exact(AbstractGradient):
 
     **Arguments:** `anchor_every`: in float32, and over long or stiff solves, rounding makes the
     rebuilt states drift (`reconstruction_error` tells how far). A state is then kept every so many
-    steps, memory O(steps / anchor_every), and taken instead of the rebuilt one.
+    steps, memory O(steps / anchor_every), and taken instead of the rebuilt one. Where the scheme
+    starts anew (`ReversibleHeun.restart`), the states are those of the way forward as it is.
 
     **Cost:** one evaluation of the fields a step forward; one vjp a step backward. Reverse mode
     only: `jax.jvp` through it raises JAX's TypeError.
@@ -51,13 +52,14 @@ class Exact(AbstractGradient):
         if self.anchor_every is not None and length % self.anchor_every:
             raise ValueError(
                 f"Exact: `anchor_every` = {self.anchor_every} must divide the {length} steps "
-                "that share a context"
+                "of a run: those between two of `ts`, or all if the scheme never starts anew"
             )
 
     def __call__(self, problem: Problem) -> Saved:
         def forward(problem: Problem) -> tuple[Saved, Any]:
-            progress, y = march(problem, anchor_every=self.anchor_every)
-            return (progress.zs, progress.cost), (progress.z, y, progress.anchors)
+            progress, ys = march(problem, anchor_every=self.anchor_every)
+            ys = ys if problem.method.restarts else ys[-1:]
+            return progress.saved, (progress.zs, ys, progress.anchors)
 
         def backward(problem: Problem, residuals: Any, cotangents: Saved) -> Trained:
             return _backward(problem, residuals, cotangents, self.anchor_every)
@@ -86,12 +88,15 @@ class Node(NamedTuple):
 def _backward(
     problem: Problem, residuals: Any, cotangents: Saved, anchor_every: int | None
 ) -> Trained:
-    (z, y, anchors), (ct_zs, ct_cost) = residuals, cotangents
+    (zs, ys, anchors), (ct_zs, ct_cost, _) = residuals, cotangents
     length = problem.segments()[1]
     fields, evaluate = trained_fields(problem)
 
     def segment(state: Any, first: Any, context: PyTree) -> Any:
         z, y, a_z, a_y, gradient = state
+        if problem.method.restarts:  # the next run began with both at z
+            z, y = before_restart(problem, zs, ys, first)
+            a_z, a_y = a_z + a_y, jnp.zeros_like(a_y)
         trained, fixed = eqx.partition(context, eqx.is_inexact_array)
 
         def at(fields: PyTree, trained: PyTree, t: Any, y: Array) -> Terms:
@@ -111,10 +116,17 @@ def _backward(
         z, y, a_z, a_y, node = step.last(node, problem.grid.times[first])
         return (z, y, a_z, a_y, node.fields), node.context
 
-    state = (z, y, jnp.zeros_like(z), jnp.zeros_like(z), zeros_like(fields))
+    nothing = jnp.zeros_like(zs[-1])
+    state = (zs[-1], ys[-1], nothing, nothing, zeros_like(fields))
     state, of_context = over_segments(problem, segment, state, reverse=True)
     _, _, a_z, a_y, (of_system, of_args) = state
     return of_system, of_args, of_context, a_z + a_y + ct_zs[0]  # y began as z
+
+
+def before_restart(problem: Problem, zs: Array, ys: Array, first: Any) -> tuple[Array, Array]:
+    """z and y at the end of the run of steps that begins with `first`."""
+    run = first // problem.segments()[1]
+    return zs[run + 1], ys[run]
 
 
 class _Undo(NamedTuple):

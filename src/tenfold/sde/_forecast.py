@@ -63,11 +63,12 @@ def forecast(
     - `beyond`: which drift goes on after the context. `prior`: the right one in general, as the
       encoder has nothing to say of later times. `posterior`: for encoders that say one thing for
       all times (`FramesEncoder`). A latent ODE always takes its posterior: it trains no prior.
-    - `substeps`, `method`: as in `sdesolve`; `Heun()` for forecasts that are long beside the
-      model's own time.
+    - `substeps`, `method`: as in `sdesolve`.
 
     **Raises:** `ValueError` for shapes that don't fit, or a posterior that can't go on.
     """
+    if samples < 1:
+        raise ValueError(f"forecast: `samples` must be at least 1, got {samples}")
     k = x_context.shape[1]
     if ts.ndim != 1 or k > ts.shape[0] or k < 2:
         raise ValueError(

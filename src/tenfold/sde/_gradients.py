@@ -14,7 +14,7 @@ class AbstractGradient(eqx.Module):
 
     @abc.abstractmethod
     def __call__(self, problem: Problem) -> Saved:
-        """States at `ts` and the cost."""
+        """States at `ts`, the cost, and the strain of the scheme."""
 
     @abc.abstractmethod
     def check(self, problem: Problem) -> None:
@@ -28,8 +28,7 @@ class Store(AbstractGradient):
         del problem
 
     def __call__(self, problem: Problem) -> Saved:
-        progress, _ = march(problem)
-        return progress.zs, progress.cost
+        return march(problem)[0].saved
 
 
 class Checkpoint(AbstractGradient):
@@ -50,8 +49,7 @@ class Checkpoint(AbstractGradient):
 
     def __call__(self, problem: Problem) -> Saved:
         every = self.every or _root(problem.segments()[1], chunk_of(problem))
-        progress, _ = march(problem, chunk=every, wrap=jax.checkpoint)
-        return progress.zs, progress.cost
+        return march(problem, chunk=every, wrap=jax.checkpoint)[0].saved
 
 
 def _root(n: int, preferred: int) -> int:

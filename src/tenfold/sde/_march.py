@@ -1,6 +1,7 @@
 """The forward loop, shared by every gradient: steps in chunks, noise drawn a chunk at a time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -38,13 +39,21 @@ class Problem(eqx.Module):
         return eqx.filter_eval_shape(self.system, t, self.z0, args)
 
     def segments(self) -> tuple[int, int]:
-        """How many runs of steps see one context each, and steps in a run."""
-        grid = self.grid
-        return (1, grid.n) if self.context is None else (grid.intervals, grid.substeps)
+        """How many runs of steps see one context each and one start of the scheme, and steps in a
+        run."""
+        grid, whole = self.grid, self.context is None and not self.method.restarts
+        return (1, grid.n) if whole else (grid.intervals, grid.substeps)
 
 
-Saved = tuple[Array, Array | None]
-"""The state at each of `ts`, and the total cost: what can be differentiated."""
+class Saved(NamedTuple):
+    """What a solve gives."""
+
+    zs: Array
+    """The state at each of `ts`."""
+    cost: Array | None
+    """The total cost; None without one."""
+    strain: Array | None = None
+    """The largest `AbstractMethod.strain` at the end of a run of steps; no gradient."""
 
 
 def chunk_of(problem: Problem) -> int:
@@ -113,8 +122,13 @@ class Progress(eqx.Module):
     cost: Array | None
     zs: Array
     """The state at each of `ts`, so far."""
-    anchors: tuple[Array, Array] | None
+    strain: Array | None
+    anchors: tuple[Array, Any] | None
     """z and what the scheme keeps beside it at every so many steps, where that was asked for."""
+
+    @property
+    def saved(self) -> Saved:
+        return Saved(self.zs, self.cost, self.strain)
 
 
 def march(
@@ -124,13 +138,15 @@ def march(
     anchor_every: int | None = None,
     wrap: Callable = lambda f: f,
 ) -> tuple[Progress, Any]:
-    """Solves forward: all that was reached, and what the scheme keeps at the end."""
-    system, method = problem.system, problem.method
+    """Solves forward: all that was reached, and what the scheme kept at the end of each run of
+    steps (`Problem.segments`), with a leading axis."""
+    system, method, z0 = problem.system, problem.method, problem.z0
     length = problem.segments()[1]
     chunk = chunk_of(problem) if chunk is None else min(chunk, length)
 
-    def segment(state: Any, first: Any, context: PyTree) -> tuple[Any, None]:
+    def segment(state: Any, first: Any, context: PyTree) -> tuple[Any, Any]:
         progress, kept = state
+        kept = method.start(progress.z) if method.restarts else kept
         args = problem.args_of(context)
         carried = method.enter(system, problem.grid.times[first], kept, args)
         progress, carried = in_chunks(
@@ -142,25 +158,31 @@ def march(
             chunk,
             wrap=wrap,
         )
-        return (progress, method.leave(carried)), None
+        kept = method.leave(carried)
+        strain = method.strain(z0, progress.z, kept)
+        if strain is not None and progress.strain is not None:
+            strain = jnp.maximum(progress.strain, jax.lax.stop_gradient(strain))
+        return (replace(progress, strain=strain), kept), kept
 
-    z = problem.z0
-    zs, anchors = _slots(z, problem.grid.intervals), None
+    zs, anchors, kept = _slots(z0, problem.grid.intervals), None, method.start(z0)
     if anchor_every is not None:
-        slots = _slots(z, problem.grid.n // anchor_every)
-        anchors = (slots, slots)
-    state = (Progress(z, zero_cost(system, z), zs, anchors), method.start(z))
-    return over_segments(problem, segment, state)[0]
+        count = problem.grid.n // anchor_every
+        anchors = jax.tree.map(lambda first: _slots(first, count), (z0, kept))
+    strain = method.strain(z0, z0, kept)
+    progress = Progress(z0, zero_cost(system, z0), zs, strain, anchors)
+    (progress, _), kepts = over_segments(problem, segment, (progress, kept))
+    return progress, kepts
 
 
 def over_segments(
     problem: Problem, segment: Callable, state: Any, *, reverse: bool = False
 ) -> tuple[Any, Any]:
     """`state, out = segment(state, first step, context)` for every run of steps that shares a
-    context; stacks what comes out, where there are several."""
-    if problem.context is None:
-        return segment(state, jnp.int32(0), None)
+    context and a start; stacks what comes out."""
     count, length = problem.segments()
+    if count == 1 and problem.context is None:
+        state, out = segment(state, jnp.int32(0), None)
+        return state, jax.tree.map(lambda leaf: leaf[None], out)
     x = jnp.arange(count, dtype=jnp.int32) * length, problem.context
     return jax.lax.scan(lambda s, x: segment(s, *x), state, x, reverse=reverse)
 
@@ -183,8 +205,9 @@ def _step(problem: Problem, args: PyTree, anchor_every: int | None) -> Callable:
         zs = progress.zs.at[i // grid.substeps + 1].set(z)
         anchors = progress.anchors
         if anchors is not None and anchor_every is not None:
-            pair = zip(anchors, (z, method.leave(carried)))
-            anchors = tuple(a.at[i // anchor_every + 1].set(value) for a, value in pair)
-        return Progress(z, accumulate(progress.cost, grown), zs, anchors), carried
+            slot, pair = i // anchor_every + 1, (z, method.leave(carried))
+            anchors = jax.tree.map(lambda a, value: a.at[slot].set(value), anchors, pair)
+        cost = accumulate(progress.cost, grown)
+        return Progress(z, cost, zs, progress.strain, anchors), carried
 
     return body

@@ -4,6 +4,7 @@ import abc
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import equinox as eqx
+import jax.numpy as jnp
 from jax import Array
 
 from tenfold.sde._flow import System
@@ -26,6 +27,11 @@ class AbstractMethod(eqx.Module):
         needs_area: eqx.AbstractClassVar[bool]
         """Whether a step needs the time integral of the Brownian motion beside its increment."""
 
+    @property
+    def restarts(self) -> bool:
+        """Whether it starts anew at each of `ts`."""
+        return False
+
     @abc.abstractmethod
     def calculus(self, sde: SDE) -> Calculus:
         """The calculus in which the scheme wants this equation's drift."""
@@ -41,6 +47,11 @@ class AbstractMethod(eqx.Module):
     @abc.abstractmethod
     def leave(self, carried: Any) -> Any:
         """What of it is kept when the `args` change."""
+
+    def strain(self, z0: Array, z: Array, kept: Any) -> Array | None:
+        """How far what is kept has moved away from z, beside how far z has come from z0: above 1
+        the scheme was unstable. None for one that has nothing to tell."""
+        del z0, z, kept
 
     @abc.abstractmethod
     def step(
@@ -163,10 +174,26 @@ class ReversibleHeun(AbstractMethod):
 
     With v = F(y) and c(v) = f h + g w: y1 = 2 z - y + c(v), v1 = F(y1), z1 = z + (c(v) + c(v1))/2.
     Stratonovich; orders as `Heun`. Gradients by `Exact` need no memory.
+
+    y is a second solution, which moves away from z like exp(|a| T) where a drift contracts at rate
+    a, however short the steps. So the scheme starts anew, with y = z, at each of `ts`, and what
+    counts is the time between two of them.
+
+    **Arguments:** `restart`: False for the published scheme, one evaluation a step where every
+    step is saved too; then T is the whole time. |a| T should stay below three or so.
+
+    **Cost:** one evaluation a step, and one for each interval of `ts` (where each is one step, it
+    is `Heun`).
     """
+
+    restart: bool = eqx.field(static=True, default=True)
 
     orders: ClassVar = COMMUTATIVE
     needs_area: ClassVar = False
+
+    @property
+    def restarts(self) -> bool:
+        return self.restart
 
     def calculus(self, sde: SDE) -> Calculus:
         del sde
@@ -180,6 +207,11 @@ class ReversibleHeun(AbstractMethod):
 
     def leave(self, carried):
         return carried[0]
+
+    def strain(self, z0, z, kept):
+        apart, come = jnp.mean(jnp.abs(kept - z)), jnp.mean(jnp.abs(z - z0))
+        come = come + jnp.finfo(z.dtype).eps ** 0.5 * jnp.mean(jnp.abs(z))
+        return jnp.where(apart > 0, apart / come, jnp.zeros_like(apart))
 
     def step(self, system, t, h, dw, z, carried, args):
         y, v = carried

@@ -20,9 +20,8 @@ class BoundedDrift(eqx.Module):
     """bound tanh(net(z, context) / bound) - rate z: bounded far out, and contracting.
 
     So the flow keeps |z| below about bound / rate, however long it runs. So does a scheme such as
-    `Heun` whose steps are not too long for the net; reversible Heun, the default of the solver,
-    does for times up to about 10 / rate only (see `sdesolve`). The rates are learnable and
-    positive, one a dimension.
+    `Heun` whose steps are not too long for the net, and reversible Heun where two of `ts` are no
+    more than about 3 / rate apart. The rates are learnable and positive, one a dimension.
     """
 
     net: DenseMLP
@@ -105,6 +104,13 @@ def _normal(out: Array, size: int) -> tuple[Array, Array]:
     return out[..., :size], _SCALE_FLOOR + jax.nn.softplus(out[..., size : 2 * size] - 2.25)
 
 
+def _check_series(name: str, xs: Array, channels: int) -> None:
+    if xs.shape[-1] != channels:
+        raise ValueError(
+            f"{name}: made for series of {channels} channels, `xs` (batch, T, D) has {xs.shape}"
+        )
+
+
 class FramesEncoder(eqx.Module):
     """An MLP on the first `frames` of a series: q(z0), and one context for all times.
 
@@ -136,6 +142,11 @@ class FramesEncoder(eqx.Module):
         mask: Bool[Array, "batch T D"],
     ) -> Encoding:
         del ts
+        _check_series("FramesEncoder", xs, self.net.layers[0].weight.shape[0] // self.frames)
+        if xs.shape[1] < self.frames:
+            raise ValueError(
+                f"FramesEncoder: reads the first {self.frames} frames, `xs` has {xs.shape[1]}"
+            )
         first = jnp.where(mask, xs, jnp.zeros_like(xs))[:, : self.frames]
         out = self.net(first.reshape(xs.shape[0], -1))
         mean, scale = _normal(out, self.latent)
@@ -150,6 +161,7 @@ class GRUEncoder(eqx.Module):
     gru: BackwardGRU
     start: Dense
     context: Dense
+    channels: int = eqx.field(static=True)
     latent: int = eqx.field(static=True)
 
     def __init__(
@@ -166,7 +178,7 @@ class GRUEncoder(eqx.Module):
         self.gru = BackwardGRU(channels, hidden, dtype=dtype, key=first)
         self.start = Dense(hidden, 2 * latent, dtype=dtype, key=second)
         self.context = Dense(hidden, context, dtype=dtype, key=third)
-        self.latent = latent
+        self.channels, self.latent = channels, latent
 
     def __call__(
         self,
@@ -174,6 +186,7 @@ class GRUEncoder(eqx.Module):
         ts: Float[Array, " T"],
         mask: Bool[Array, "batch T D"],
     ) -> Encoding:
+        _check_series("GRUEncoder", xs, self.channels)
         states = self.gru(xs, ts, mask)
         mean, scale = _normal(self.start(states[0]), self.latent)
         return Encoding(mean, scale, context=self.context(states[1:]))

@@ -6,7 +6,9 @@ from typing import Any, Literal, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jaxtyping import ArrayLike, PyTree
 
 from tenfold.base import value_and_jacobian_diagonal
 
@@ -127,6 +129,40 @@ def _converted(sde: SDE, kind: Calculus, weight: float) -> SDE:
     if sde.noise != "additive":
         drift = _Corrected(sde, weight)
     return SDE(drift, sde.diffusion, noise=sde.noise, kind=kind)
+
+
+def check_noise(sde: SDE, t: ArrayLike, z: ArrayLike, args: PyTree = None) -> None:
+    """*Host.* Checks that the diffusion is what its label says, at the points given.
+
+    A wrong label gives no error in a solve, but a wrong process: schemes and corrections rely on
+    dg_i/dz_j = 0 for j != i (`diagonal`) and dg/dz = 0 (`additive`).
+
+    **Arguments:** `z` (..., d): points to look at; `t`, `args`: as the fields get them there.
+
+    **Raises:** `ValueError` that names the label, the entries and a derivative that should be 0;
+    as `sdesolve` for wrong shapes.
+
+    **Cost:** d JVPs of the diffusion a point.
+    """
+    z = jnp.asarray(z)
+    brownian_shape(sde, t, z, args)
+    if sde.noise not in ("diagonal", "additive"):
+        return
+    if hasattr(sde.diffusion, "value_and_jacobian_diagonal"):
+        return
+    points = z.reshape(-1, z.shape[-1])
+    slopes = np.asarray(jax.vmap(jax.jacfwd(lambda z: sde.diffusion(t, z, args)))(points))
+    wrong = np.abs(slopes).max(axis=0)
+    if sde.noise == "diagonal":
+        wrong = np.where(np.eye(wrong.shape[-1], dtype=bool), 0, wrong)
+    # Rounding may leave crumbs where a derivative cancels.
+    if not (wrong <= 100 * np.finfo(slopes.dtype).eps * (1 + np.abs(slopes).max())).all():
+        *entry, j = np.unravel_index(np.argmax(np.nan_to_num(wrong, nan=np.inf)), wrong.shape)
+        where = ", ".join(str(int(i)) for i in entry)
+        raise ValueError(
+            f"sde: the diffusion is labelled {sde.noise}, but its entry {where} depends on z[{j}] "
+            f"(derivative {wrong[(*entry, j)]:.3g}); take noise='general'"
+        )
 
 
 def brownian_shape(sde: SDE, t: Any, z: Array, args: Any) -> tuple[int, ...]:

@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from tenfold.base import RESULTS
 from tenfold.base.typing import Key
-from tenfold.sde._elbo import encoded, posterior_paths, start
+from tenfold.sde._elbo import encoded, kl_z0, posterior_paths, start
+from tenfold.sde._gradients import AbstractGradient
 from tenfold.sde._grid import refined
-from tenfold.sde._kl import control
+from tenfold.sde._kl import control, half_square
 from tenfold.sde._latent import Encoding, LatentSDE
+from tenfold.sde._march import Problem, Saved, march
 from tenfold.sde._methods import AbstractMethod
 
 
@@ -21,12 +24,15 @@ class NonFinite(NamedTuple):
 
     term: str
     """`xs`, `encoder`, `z0_prior`, `observation`, `drift`, `prior`, `diffusion`, `u` (the drifts'
-    gap over the diffusion), `decoder`, `likelihood`; or `step`: the state after the step was not
-    finite although the fields were, at the state before it; then the step is too large."""
+    gap over the diffusion), `kl_path`, `kl_z0`, `decoder`, `likelihood`; or `step`: the state after
+    the step was not finite although the fields were, at the state before it; then the step is too
+    large. Or `scheme`: all is finite, but the scheme became unstable (`Solution.result`)."""
     time: float
-    """Where on the path; the first of `ts` for what has no time."""
+    """Where on the path; the first of `ts` for what has no time, the last for the scheme."""
 
     def __str__(self) -> str:
+        if self.term == "scheme":
+            return f"the scheme became unstable before t = {self.time:g}"
         return f"`{self.term}` became non-finite at t = {self.time:g}"
 
 
@@ -53,10 +59,27 @@ def sentinel(
     at_start, at_path = jax.random.split(key)
     z0 = start(encoding, samples, at_start)
     times = refined(ts, substeps, z0.dtype).times
-    fine = _by_step(encoding, substeps)
-    zs = posterior_paths(model, fine, z0, times, at_path, method=method).zs
+    solution = posterior_paths(
+        model, encoding, z0, ts, at_path, substeps=substeps, method=method, gradient=_EveryStep()
+    )
+    zs, fine = solution.zs, _by_step(encoding, substeps)
     flags = _flags(model, fine, zs, times, _likelihood(model, zs, xs, mask, substeps))
-    return _first(flags, np.asarray(times))
+    found = _first(flags, np.asarray(times))
+    if found is None and solution.result == RESULTS.unstable:
+        return NonFinite("scheme", float(ts[-1]))
+    return found
+
+
+class _EveryStep(AbstractGradient):
+    """Not for a gradient: gives the state after each step, with the scheme as `elbo` has it."""
+
+    def check(self, problem: Problem) -> None:
+        del problem
+
+    def __call__(self, problem: Problem) -> Saved:
+        progress, _ = march(problem, anchor_every=1)
+        assert progress.anchors is not None
+        return progress.saved._replace(zs=progress.anchors[0])
 
 
 def _timeless(model: LatentSDE, encoding: Encoding, xs: Array, mask: Array) -> Any:
@@ -64,6 +87,7 @@ def _timeless(model: LatentSDE, encoding: Encoding, xs: Array, mask: Array) -> A
     yield "encoder", encoding
     yield "z0_prior", (model.z0_prior.mean, model.z0_prior.scale)
     yield "observation", model.observation.scale
+    yield "kl_z0", kl_z0(encoding, model.z0_prior)
 
 
 def _finite(tree: Any) -> bool:
@@ -72,7 +96,7 @@ def _finite(tree: Any) -> bool:
 
 
 def _by_step(encoding: Encoding, substeps: int) -> Encoding:
-    """The encoding for a solve that saves every substep."""
+    """The encoding as each substep sees it."""
     context = jax.tree.map(lambda leaf: jnp.repeat(leaf, substeps, axis=0), encoding.context)
     return Encoding(encoding.mean, encoding.scale, encoding.shared, context)
 
@@ -105,13 +129,16 @@ def _flags(
         found = {"step": zs[i], "drift": f}
         if model.diffusion is not None:
             h, g = model.prior(t, z, None), model.diffusion(t, z, None)
-            found |= {"prior": h, "diffusion": g, "u": control(f, h, g, model.noise)}
+            u = control(f, h, g, model.noise)
+            found |= {"prior": h, "diffusion": g, "u": u, "kl_path": half_square(u, model.noise)}
         found["decoder"] = model.decoder(z)
         return {name: jnp.all(jnp.isfinite(value)) for name, value in found.items()}
 
     flags = jax.lax.map(terms, jnp.arange(zs.shape[0]))
     # `lax.map` returns the names sorted; what is needed first comes first.
-    order = [n for n in ("drift", "prior", "diffusion", "u", "step", "decoder") if n in flags]
+    order = [
+        n for n in ("drift", "prior", "diffusion", "u", "kl_path", "step", "decoder") if n in flags
+    ]
     return {n: np.asarray(flags[n]) for n in order} | {"likelihood": np.asarray(likelihood)}
 
 

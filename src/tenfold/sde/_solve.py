@@ -21,7 +21,7 @@ from tenfold.sde._exact import Exact
 from tenfold.sde._flow import PathCost, System
 from tenfold.sde._gradients import AbstractGradient, Checkpoint
 from tenfold.sde._grid import Grid, concrete, refined
-from tenfold.sde._march import Problem
+from tenfold.sde._march import Problem, Saved
 from tenfold.sde._methods import AbstractMethod, ReversibleHeun, check_fits
 from tenfold.sde._noise import AbstractNoise, GridNoise
 from tenfold.sde._sde import SDE, brownian_shape
@@ -37,7 +37,8 @@ class Solution(eqx.Module):
     cost: Array | None
     """The integral of `path_cost`, of the shape of the batch; None without one."""
     result: RESULTS
-    """`successful`, or `nonfinite`; look at it on the host with `base.raise_if_bad`."""
+    """`successful`, `nonfinite`, or `unstable`, where the scheme's own state moved away from z by
+    more than z moved; look at it on the host with `base.raise_if_bad`."""
     stats: dict[str, Any]
     """`steps` taken, and `rejected` ones (arrays)."""
 
@@ -67,9 +68,9 @@ def sdesolve(
     - `context`: a pytree with leading axes T - 1: what the fields see between ts[i] and ts[i + 1].
       They are then called with `args=(args, context of the interval)`. It is found by index, never
       by looking up a time.
-    - `method`: by default `ReversibleHeun()`, whose two states part like exp(|a| T) under a
-      contraction at rate a, at any step: over |a| T of ten or more take `Heun()`. `substeps`: equal
-      steps between two of `ts`.
+    - `method`: by default `ReversibleHeun()`, which starts anew at each of `ts`; between two of
+      them it may be unstable where a drift contracts by more than exp(-3), and the result says
+      so. `substeps`: equal steps between two of `ts`.
     - `steps`: `Adaptive(rtol, atol)` chooses the steps by their error, and then `Backsolve` the
       gradient.
     - `gradient`: how to differentiate: `Exact()` (default with `ReversibleHeun`), `Checkpoint()`
@@ -114,12 +115,12 @@ def sdesolve(
     gradient.check(problem)
     _check_cost(problem, noise.shape)
     if steps is not None:
-        (zs, cost), result, stats = solve_adaptively(problem, steps)
-        result = RESULTS.where(result == RESULTS.successful, _result(zs, cost), result)
+        saved, result, stats = solve_adaptively(problem, steps)
+        result = RESULTS.where(result == RESULTS.successful, _result(saved), result)
     else:
-        zs, cost = gradient(problem)
-        result, stats = _result(zs, cost), _stats(grid)
-    return Solution(grid.times[::substeps], zs, cost, result, stats)
+        saved = gradient(problem)
+        result, stats = _result(saved), _stats(grid)
+    return Solution(grid.times[::substeps], saved.zs, saved.cost, result, stats)
 
 
 def _check_ways(method: Any, gradient: Any, noise: Any) -> None:
@@ -206,10 +207,14 @@ def _check_cost(problem: Problem, shape: tuple[int, ...]) -> None:
         )
 
 
-def _result(zs: Array, cost: Array | None) -> RESULTS:
-    fine = jnp.all(jnp.isfinite(zs))
-    fine = fine if cost is None else fine & jnp.all(jnp.isfinite(cost))
-    return RESULTS.where(fine, RESULTS.successful, RESULTS.nonfinite)
+def _result(saved: Saved) -> RESULTS:
+    fine = jnp.all(jnp.isfinite(saved.zs))
+    if saved.cost is not None:
+        fine = fine & jnp.all(jnp.isfinite(saved.cost))
+    result = RESULTS.where(fine, RESULTS.successful, RESULTS.nonfinite)
+    if saved.strain is None:
+        return result
+    return RESULTS.where(fine & (saved.strain > 1), RESULTS.unstable, result)
 
 
 def _stats(grid: Grid) -> dict[str, Any]:

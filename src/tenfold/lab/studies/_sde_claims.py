@@ -70,7 +70,7 @@ CLAIMS = (
     ),
     Claim(
         "sde/memory-accuracy",
-        "... at equal accuracy: both gradients agree to 1e-10",
+        "... at equal accuracy: the exact gradient is backpropagation's to 1e-10",
         theory,
         "gradient_gap",
         "memory",
@@ -115,7 +115,7 @@ CLAIMS = (
     ),
     Claim(
         "sde/tree-same",
-        "... and gives the same value whenever it is asked",
+        "... and gives the same value whenever it is asked, and by whichever program",
         "section 4",
         "repeat_gap",
         "tree",
