@@ -38,7 +38,10 @@ def site(tmp_path):
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory):
     """One compile cache for all processes that the tests start, and not the user's."""
-    return tmp_path_factory.mktemp("cache")
+    root = tmp_path_factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "cache"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture

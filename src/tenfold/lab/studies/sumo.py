@@ -153,7 +153,7 @@ SABOTAGES = {
 
 SMALL = Config()
 SMOKE = replace(
-    SMALL, draws=4000, encoder_steps=4, steps=4, every=2, tests=20, evaluate=20, validation=20,
+    SMALL, draws=4000, encoder_steps=4, steps=4, batch=20, every=2, tests=20, evaluate=20, validation=20,
     funnel_steps=4, funnel_tests=100, policy_steps=4, policy_tests=100,
 )  # fmt: skip
 MNIST = replace(
