@@ -1,4 +1,5 @@
 import os
+import shutil
 from pathlib import Path
 
 # Most of a test's time is XLA's compiling. Programs that run once in a test need no optimising:
@@ -11,15 +12,28 @@ QUICK_TO_COMPILE = (
 )
 os.environ.setdefault("XLA_FLAGS", " ".join(QUICK_TO_COMPILE))
 
+# Compiled programs are kept, for the other worker of pytest-xdist and for the next run.
+PROGRAMS = Path(__file__).parents[1] / ".pytest_cache" / "programs"
+MANY_PROGRAMS = 100_000
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(PROGRAMS))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.03")
+
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
 MAPS = Path("/proc/self/maps")
-MANY_MAPS = 20_000  # Linux allows a process 65,530
+MANY_MAPS = 40_000  # Linux allows a process 65,530
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_num_cpu_devices", 2)
+
+
+def pytest_sessionstart(session):
+    """Programs of code that has changed since are never asked for again: they go in time."""
+    first = not hasattr(session.config, "workerinput")
+    if first and PROGRAMS.exists() and len(os.listdir(PROGRAMS)) > MANY_PROGRAMS:
+        shutil.rmtree(PROGRAMS)
 
 
 def pytest_collection_modifyitems(items):

@@ -217,7 +217,7 @@ STUDY = Study(
     paper=_papers.SDE,
     presets={
         "smoke": Preset("1 min, 2 cores", SMOKE, seeds=1),
-        "small": Preset("1.5 min, 2 cores", SMALL, seeds=3),
+        "small": Preset("2 min, 2 cores", SMALL, seeds=3),
         "paper": Preset("hours; of the walks, 1 h on 2 cores", PAPER, seeds=10),
     },
     arms=ARMS,
