@@ -3,12 +3,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from tenfold import sde
 
-Z = jnp.array([[0.3, -1.0], [2.0, 0.5]])
-TS = jnp.array([0.0, 0.5, 1.0])
+Z = np.array([[0.3, -1.0], [2.0, 0.5]], np.float32)
+TS = np.array([0.0, 0.5, 1.0], np.float32)
 KEY = jax.random.key(0)
 
 
@@ -57,7 +58,7 @@ def test_a_wrong_label_is_refused(diffusion, noise, match):
         (swapped, "scalar"),
         (lambda t, z, args: jnp.ones((*z.shape, 2)) * (1 + t), "additive"),
         (columns, "general"),
-        (sde.BoundedDiffusion(2, key=KEY), "diagonal"),
+        (lambda t, z, args: sde.BoundedDiffusion(2, key=KEY)(t, z, args), "diagonal"),
     ],
     ids=["own", "with a diagonal", "scalar", "additive", "general", "net"],
 )
@@ -69,21 +70,30 @@ def model(frames=None):
     return sde.latent_sde(2, 3, width=4, context=2, hidden=4, frames=frames, key=KEY)
 
 
+def with_start(size):
+    start = sde.DiagonalNormal(jnp.zeros(size), jnp.zeros(size))
+    return eqx.tree_at(lambda m: m.z0_prior, model(), start)
+
+
+def undecoded():
+    return eqx.tree_at(lambda m: m.decoder, model(), lambda z: z)
+
+
 BAD = {
-    "channels": (model(), jnp.ones((2, 3, 4)), {}, r"GRUEncoder: made for series of 2 channels"),
-    "frames": (model(2), jnp.ones((2, 3, 4)), {}, r"FramesEncoder: made for series of 2 channels"),
-    "too few": (model(5), jnp.ones((2, 3, 2)), {}, r"reads the first 5 frames, `xs` has 3"),
-    "no series": (model(), jnp.ones((0, 3, 2)), {}, r"`xs` must be \(batch, T, D\)"),
-    "no samples": (model(), jnp.ones((2, 3, 2)), {"samples": 0}, "`samples` must be at least 1"),
+    "channels": (model, (2, 3, 4), {}, r"GRUEncoder: made for series of 2 channels"),
+    "frames": (lambda: model(2), (2, 3, 4), {}, r"FramesEncoder: made for series of 2 channels"),
+    "too few": (lambda: model(5), (2, 3, 2), {}, r"reads the first 5 frames, `xs` has 3"),
+    "no series": (model, (0, 3, 2), {}, r"`xs` must be \(batch, T, D\)"),
+    "no samples": (model, (2, 3, 2), {"samples": 0}, "`samples` must be at least 1"),
     "start": (
-        eqx.tree_at(lambda m: m.z0_prior, model(), sde.DiagonalNormal(jnp.zeros(4), jnp.zeros(4))),
-        jnp.ones((2, 3, 2)),
+        lambda: with_start(4),
+        (2, 3, 2),
         {},
         r"`z0_prior` of 4 dimensions .* shape \(2, 4\), got \(2, 3\)",
     ),
     "decoder": (
-        eqx.tree_at(lambda m: m.decoder, model(), lambda z: z),
-        jnp.ones((2, 3, 2)),
+        undecoded,
+        (2, 3, 2),
         {},
         r"`xs` has 2 channels, the decoder makes shape \(2, 3\)",
     ),
@@ -92,11 +102,11 @@ BAD = {
 
 @pytest.mark.parametrize("mistake", BAD)
 def test_shapes_that_do_not_fit_are_refused(mistake):
-    net, xs, options, match = BAD[mistake]
+    build, shape, options, match = BAD[mistake]
     with pytest.raises(ValueError, match=match):
-        sde.elbo(net, xs, TS, KEY, **options)
+        sde.elbo(build(), jnp.ones(shape), jnp.asarray(TS), KEY, **options)
 
 
 def test_a_forecast_of_no_paths_is_refused():
     with pytest.raises(ValueError, match="`samples` must be at least 1, got 0"):
-        sde.forecast(model(), jnp.ones((2, 2, 2)), TS, KEY, samples=0)
+        sde.forecast(model(), jnp.ones((2, 2, 2)), jnp.asarray(TS), KEY, samples=0)
