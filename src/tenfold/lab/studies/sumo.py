@@ -157,8 +157,8 @@ SMOKE = replace(
     funnel_steps=4, funnel_tests=100, policy_steps=4, policy_tests=100,
 )  # fmt: skip
 MNIST = replace(
-    SMALL, data="mnist", k=15, m=12, rate=1e-3, steps=6000, latent=50, width=200, depth=2,
-    every=1000, validation=500, tests=1000, evaluate=1000, target=100.0,
+    SMALL, data="mnist", k=15, m=12, rate=1e-3, steps=3000, latent=50, width=200, depth=2,
+    every=1000, validation=500, tests=1000, evaluate=1000, target=110.0,
 )  # fmt: skip
 PAPER = replace(
     MNIST, draws=4_000_000, steps=600_000, every=10_000, tests=10_000, evaluate=5000,
@@ -171,7 +171,7 @@ STUDY = Study(
     presets={
         "smoke": Preset("1 min, 2 cores", SMOKE, seeds=1),
         "small": Preset("3 min, 2 cores", SMALL, seeds=3),
-        "mnist": Preset("about 1 h, 2 cores", MNIST, seeds=3),
+        "mnist": Preset("45 min, 2 cores", MNIST, seeds=3),
         "paper": Preset("days, or hours on a GPU", PAPER, seeds=3),
     },
     arms=ARMS,
