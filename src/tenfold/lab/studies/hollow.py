@@ -142,7 +142,8 @@ SABOTAGES = {
 SMALL = Config()
 SMOKE = replace(
     SMALL, cost_sizes=(4, 8), solver_steps=2, steps=2, batch=8, every=1, tested=8, toy_steps=2,
-    toy_batch=16, toy_tested=50, rates=2, couplings=1, vae_solver_steps=2, path_steps=2, sde_steps=2, sde_points=20, vae_steps=2, vae_tested=2,
+    toy_batch=16, toy_tested=50, rates=2, couplings=1, path_steps=2, sde_steps=2, sde_points=20,
+    vae_solver_steps=2, vae_steps=2, vae_tested=2,
 )  # fmt: skip
 PAPER = replace(
     SMALL, cost_sizes=(16, 64, 256, 784), solver_steps=16, steps=10_000, d_h=32, tau_width=64,

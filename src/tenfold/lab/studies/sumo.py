@@ -153,8 +153,8 @@ SABOTAGES = {
 
 SMALL = Config()
 SMOKE = replace(
-    SMALL, draws=4000, encoder_steps=4, steps=4, batch=20, every=2, tests=20, evaluate=20, validation=20,
-    funnel_steps=4, funnel_tests=100, policy_steps=4, policy_tests=100,
+    SMALL, draws=4000, encoder_steps=4, steps=4, batch=20, every=2, tests=20, evaluate=20,
+    validation=20, funnel_steps=4, funnel_tests=100, policy_steps=4, policy_tests=100,
 )  # fmt: skip
 MNIST = replace(
     SMALL, data="mnist", k=15, m=12, rate=1e-3, steps=3000, latent=50, width=200, depth=2,
