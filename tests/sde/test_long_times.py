@@ -49,6 +49,14 @@ def test_the_stationary_spread_is_kept_over_long_times(method, times, stable, ge
             raise_if_bad(solution.result)
 
 
+def test_a_single_path_that_comes_back_to_its_start_is_not_called_unstable(getkey, x64):
+    """At some of 2,000 times z is nearer to z0 than the scheme's states are to each other."""
+    ts, z0 = jnp.linspace(0, 200, 2001), jnp.zeros(1)
+    solution = jax.jit(lambda key: sde.sdesolve(ornstein_uhlenbeck(), z0, ts, key))(getkey())
+    assert np.abs(solution.zs[1:]).min() < 1e-3
+    assert solution.result == RESULTS.successful
+
+
 def test_a_restart_at_every_step_is_heun(getkey, x64):
     """y = z: a step of reversible Heun is then the trapezium."""
     ts, z0, key = jnp.linspace(0, 1, 9), jnp.ones((5, 2)), getkey()

@@ -194,14 +194,13 @@ def reconstruction_error(
     """How far the states that `Exact` rebuilds on its way back are from those of the way forward.
 
     max |rebuilt - forward| over batch and dimensions, at each of `ts`, shape (T,); where the scheme
-    starts anew at each of them, that of one interval. Without rounding
-    it would be 0. It grows backwards where the flow forward contracts, and where steps are too long
-    for the drift; when it is large, gradients by `Exact` are wrong. Then keep states
-    (`anchor_every`), take smaller steps, or use `Checkpoint`.
+    starts anew at each of them, that of one interval. Without rounding it would be 0. It grows
+    backwards where the flow forward contracts, and where steps are too long for the drift; when it
+    is large, gradients by `Exact` are wrong. Then keep states (`anchor_every`), take smaller steps,
+    or use `Checkpoint`.
 
     **Arguments:** as `sdesolve`, whose scheme is `ReversibleHeun(restart)`; `anchor_every` as
-    `Exact`: the
-    error is that before a state is replaced by the kept one.
+    `Exact`: the error is that before a state is replaced by the kept one.
 
     **Raises:** as `sdesolve` and `Exact`.
 

@@ -53,7 +53,8 @@ class Saved(NamedTuple):
     cost: Array | None
     """The total cost; None without one."""
     strain: Array | None = None
-    """The largest `AbstractMethod.strain` at the end of a run of steps; no gradient."""
+    """The largest `AbstractMethod.apart` at the end of a run of steps, over the largest mean
+    distance of z from z0 on the way: above 1 the scheme was unstable. No gradient."""
 
 
 def chunk_of(problem: Problem) -> int:
@@ -122,13 +123,20 @@ class Progress(eqx.Module):
     cost: Array | None
     zs: Array
     """The state at each of `ts`, so far."""
-    strain: Array | None
+    apart: Array | None
+    """The largest so far; and the largest mean distance of z from z0."""
+    far: Array | None
     anchors: tuple[Array, Any] | None
     """z and what the scheme keeps beside it at every so many steps, where that was asked for."""
 
     @property
     def saved(self) -> Saved:
-        return Saved(self.zs, self.cost, self.strain)
+        if self.apart is None or self.far is None:
+            return Saved(self.zs, self.cost)
+        # Where z stays where it was, rounding is no instability.
+        rounding = jnp.finfo(self.z.dtype).eps ** 0.5 * jnp.mean(jnp.abs(self.z))
+        strain = jnp.where(self.apart > 0, self.apart / (self.far + rounding), 0 * self.apart)
+        return Saved(self.zs, self.cost, jax.lax.stop_gradient(strain))
 
 
 def march(
@@ -159,17 +167,17 @@ def march(
             wrap=wrap,
         )
         kept = method.leave(carried)
-        strain = method.strain(z0, progress.z, kept)
-        if strain is not None and progress.strain is not None:
-            strain = jnp.maximum(progress.strain, jax.lax.stop_gradient(strain))
-        return (replace(progress, strain=strain), kept), kept
+        apart = method.apart(*jax.lax.stop_gradient((progress.z, kept)))
+        if apart is not None and progress.apart is not None:
+            apart = jnp.maximum(progress.apart, apart)
+        return (replace(progress, apart=apart), kept), kept
 
     zs, anchors, kept = _slots(z0, problem.grid.intervals), None, method.start(z0)
     if anchor_every is not None:
         count = problem.grid.n // anchor_every
         anchors = jax.tree.map(lambda first: _slots(first, count), (z0, kept))
-    strain = method.strain(z0, z0, kept)
-    progress = Progress(z0, zero_cost(system, z0), zs, strain, anchors)
+    apart = method.apart(z0, kept)
+    progress = Progress(z0, zero_cost(system, z0), zs, apart, apart, anchors)
     (progress, _), kepts = over_segments(problem, segment, (progress, kept))
     return progress, kepts
 
@@ -207,7 +215,10 @@ def _step(problem: Problem, args: PyTree, anchor_every: int | None) -> Callable:
         if anchors is not None and anchor_every is not None:
             slot, pair = i // anchor_every + 1, (z, method.leave(carried))
             anchors = jax.tree.map(lambda a, value: a.at[slot].set(value), anchors, pair)
-        cost = accumulate(progress.cost, grown)
-        return Progress(z, cost, zs, progress.strain, anchors), carried
+        cost, far = accumulate(progress.cost, grown), progress.far
+        if far is not None:
+            gone = jax.lax.stop_gradient(z - problem.z0)
+            far = jnp.maximum(far, jnp.mean(jnp.abs(gone)))
+        return Progress(z, cost, zs, progress.apart, far, anchors), carried
 
     return body

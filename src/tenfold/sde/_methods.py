@@ -48,10 +48,10 @@ class AbstractMethod(eqx.Module):
     def leave(self, carried: Any) -> Any:
         """What of it is kept when the `args` change."""
 
-    def strain(self, z0: Array, z: Array, kept: Any) -> Array | None:
-        """How far what is kept has moved away from z, beside how far z has come from z0: above 1
-        the scheme was unstable. None for one that has nothing to tell."""
-        del z0, z, kept
+    def apart(self, z: Array, kept: Any) -> Array | None:
+        """Mean distance of what is kept from z, for a scheme that is unstable where it grows. None
+        for one that has nothing to tell."""
+        del z, kept
 
     @abc.abstractmethod
     def step(
@@ -208,10 +208,8 @@ class ReversibleHeun(AbstractMethod):
     def leave(self, carried):
         return carried[0]
 
-    def strain(self, z0, z, kept):
-        apart, come = jnp.mean(jnp.abs(kept - z)), jnp.mean(jnp.abs(z - z0))
-        come = come + jnp.finfo(z.dtype).eps ** 0.5 * jnp.mean(jnp.abs(z))
-        return jnp.where(apart > 0, apart / come, jnp.zeros_like(apart))
+    def apart(self, z, kept):
+        return jnp.mean(jnp.abs(kept - z))
 
     def step(self, system, t, h, dw, z, carried, args):
         y, v = carried

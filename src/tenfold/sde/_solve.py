@@ -38,7 +38,8 @@ class Solution(eqx.Module):
     """The integral of `path_cost`, of the shape of the batch; None without one."""
     result: RESULTS
     """`successful`, `nonfinite`, or `unstable`, where the scheme's own state moved away from z by
-    more than z moved; look at it on the host with `base.raise_if_bad`."""
+    more than z moved (in a mean over the batch; not told of adaptive steps); look at it on the host
+    with `base.raise_if_bad`."""
     stats: dict[str, Any]
     """`steps` taken, and `rejected` ones (arrays)."""
 
