@@ -15,8 +15,9 @@ from scipy import stats
 from helpers import assert_close
 from tenfold import gran
 from tenfold.gran._chunks import Step
-from tenfold.gran._draw import _at_least_one, mixture_logits, pair_logits
+from tenfold.gran._draw import _at_least_one, logits_of
 from tenfold.gran._grow import grow
+from tenfold.gran._kept import kept_view, nothing_kept, put_back, taken_apart
 from tenfold.gran._known import room, start_from, view_of
 from tenfold.gran._pass import states
 
@@ -38,14 +39,15 @@ def labelled(n, seed, kinds, labels):
 
 
 @eqx.filter_jit
-def window_log_prob(model, space, known, graph, low, t, count, kept, told, block):
-    """log p of the kept rows of one window, from what the sampler computes."""
+def window_log_prob(model, space, known, before, graph, low, t, count, kept, told, block):
+    """log p of the kept rows of one window, from what the sampler computes; what it then keeps."""
     base = low // space.chunk * space.chunk
     at = Step(low - base, t - base, count, base)
-    h, new = states(model, space, view_of(space, known, base), at, block, told)
-    parts = jnp.arange(model.mixtures)
-    joint = jax.nn.log_softmax(mixture_logits(model, space, at, h, new))
-    logits = jax.vmap(lambda k: pair_logits(model, space, at, h, new, k))(parts)
+    rounds, view = taken_apart(model.rounds), view_of(space, known, base)
+    found = kept_view(before, space, base)
+    h, new, found = states(model, rounds, space, view, at, block, told, found)
+    weights, logits = logits_of(model, space, at, h, new)
+    joint = jax.nn.log_softmax(weights)
     kinds, labels = graph
     norm = jax.nn.softplus(jax.nn.logsumexp(logits, axis=-1))
     for b in range(block):
@@ -53,20 +55,21 @@ def window_log_prob(model, space, known, graph, low, t, count, kept, told, block
             i, here = t + b, j - base
             ok = (b < kept) & (j < i) & (j >= i - (model.window or model.n_max))
             kind = kinds[jnp.minimum(i, len(kinds) - 1), j]
-            z = logits[:, here, b]
-            term = jnp.where(kind > 0, z[:, kind - 1], 0) - norm[:, here, b]
+            z = logits[here, b]
+            term = jnp.where(kind > 0, z[:, kind - 1], 0) - norm[here, b]
             joint = joint + jnp.where(ok, term, 0)
         if model.node_kinds:
             scores = model.label_head(new[b]).reshape(model.mixtures, model.node_kinds)
             label = labels[jnp.minimum(t + b, len(labels) - 1)]
             joint = joint + jnp.where(b < kept, jax.nn.log_softmax(scores)[:, label], 0)
-    return jax.nn.logsumexp(joint)
+    return jax.nn.logsumexp(joint), put_back(before, found, base)
 
 
 CASES = {
     "block 1": ({}, 1, 1, (8, 1)),
-    "block 3, stride 2": ({}, 3, 2, (4, 30)),
-    "no attention, small feature": ({"gate": 0, "feat_dim": 3}, 2, 2, (8, 1)),
+    "block 3, stride 2": ({"rounds": 3}, 3, 2, (4, 30)),
+    "no attention, small feature": ({"gate": 0, "feat_dim": 3, "rounds": 1}, 2, 2, (8, 1)),
+    "window": ({"window": 3, "rounds": 3}, 2, 1, (8, 1)),
     "window, categories, condition": (
         {"window": 4, "edge_kinds": 2, "node_kinds": 3, "condition_size": 2},
         2,
@@ -79,7 +82,10 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_samplers_conditionals_are_the_likelihoods(x64, getkey, name):
-    """Step by step, known rows being the graph's own; also where lists overflow."""
+    """Step by step, known rows being the graph's own; also where lists overflow.
+
+    The same whether the first rounds are kept from step to step or made anew.
+    """
     options, block, stride, lists = CASES[name]
     model = small(getkey(), dtype=jnp.float64, **options)
     graph = labelled(9, 3, model.edge_kinds, max(model.node_kinds, 1))
@@ -94,14 +100,20 @@ def test_the_samplers_conditionals_are_the_likelihoods(x64, getkey, name):
     kinds = np.zeros((9, 9), int)
     kinds[tuple(graph.edges.T)] = graph.edge_labels + 1
     truth = (jnp.asarray(kinds), jnp.asarray(graph.node_labels))
-    total, t = 0.0, 0
+    total, t, kept = 0.0, 0, nothing_kept(model, space.nodes, block)
     while t < 9:
         stop = 9 if t + block >= 9 else t + stride
         known = start_from(model, space, graph.subgraph(range(t)), told)
         low = max(0, t - model.window) if model.window else 0
         numbers = (jnp.asarray(x, jnp.int32) for x in (low, t, min(block, 9 - t), stop - t))
-        total += window_log_prob(model, space, known, truth, *numbers, told, block)
-        t = stop
+        numbers = tuple(numbers)
+        anew, _ = window_log_prob(
+            model, space, known, nothing_kept(model, space.nodes, block), truth, *numbers, told,
+            block,
+        )  # fmt: skip
+        value, kept = window_log_prob(model, space, known, kept, truth, *numbers, told, block)
+        assert_close(value, anew)
+        total, t = total + value, stop
     options = {"block": block, "stride": stride, "condition": condition}
     assert_close(total, gran.log_prob(model, graph, ("default",), **options).value)
 
@@ -202,6 +214,15 @@ def test_buffers_and_company_do_not_change_the_graphs(getkey):
     assert same(graphs, gran.sample(model, [9, 4, 7], block=2, **options, key=key))
 
 
+def test_drafts_are_verified_whatever_the_lists_hold(getkey):
+    """Rows that are drafted and not yet verified must not tell known nodes anything."""
+    model, key = jax.tree.map(lambda x: 2 * x, small(getkey(), density=0.6)), getkey()
+    options = {"draft": 3, "parallel": 20, "chunk": 4, "key": key}
+    graphs = gran.sample(model, [9] * 20, **options)
+    assert max(g.degrees.max() for g in graphs) > 4
+    assert same(graphs, gran.sample(model, [9] * 20, degree=2, spill=64, **options))
+
+
 def test_a_partial_graph_stays(getkey):
     model = small(getkey(), node_kinds=2)
     start = gran.Graph(4, np.array([[1, 0], [3, 0]]), np.array([0, 1, 1, 0]))
@@ -239,6 +260,12 @@ def test_limits_are_kept_to(getkey):
         assert nx.is_connected(graph)
         assert max(d for _, d in graph.degree) == 3
         assert all((i + j) % 2 for i, j in graph.edges)
+    # Cycles and paths: the last free end is never closed while nodes remain.
+    for graph in gran.sample(
+        model, [20] * 20, max_degree=2, connected=True, parallel=20, key=getkey()
+    ).to_networkx():
+        assert nx.is_connected(graph)
+        assert max(d for _, d in graph.degree) == 2
     with pytest.raises(RuntimeError, match="`connected` can't be kept to"):
         gran.sample(model, [4], connected=True, allowed=lambda i, j: j > i, key=getkey())
 
@@ -285,7 +312,7 @@ def test_bad_requests_are_refused(getkey):
     for wrong, message in (
         ({"sizes": [10]}, "`n_max`=9"),
         ({}, "either `sizes` or `size_pmf`"),
-        ({"size_pmf": [0.5, 0.2]}, "must sum to 1"),
+        ({"size_pmf": [0.5, 0.2]}, "sum to 1"),
         ({"sizes": [2], "start": nx.path_graph(3)}, "the nodes of `start`"),
         ({"sizes": [2], "temperature": 0.0}, "`temperature`"),
         ({"sizes": [2], "block": 4}, "`max_block`"),
@@ -294,6 +321,13 @@ def test_bad_requests_are_refused(getkey):
         ({"sizes": [2], "draft": 2, "connected": True}, "no limits"),
         ({"sizes": [2], "condition": [1.0]}, "`condition` must have length 0"),
         ({"sizes": [5], "start": nx.DiGraph([(0, 1)])}, "directed"),
+        ({"sizes": [2.7]}, "`sizes` must be whole numbers"),
+        ({"size_pmf": []}, "`size_pmf` must be probabilities"),
+        ({"sizes": [2], "max_degree": 0}, "`max_degree`"),
+        ({"sizes": [2], "condition": np.ones((2, 2))}, "`condition` must be one vector"),
+        ({"sizes": [6], "start": nx.star_graph(4), "max_degree": 2}, "`start` does not keep"),
+        ({"sizes": [6], "start": gran.Graph(4, np.zeros((0, 2), int)), "connected": True}, "piece"),
+        ({"sizes": [6], "start": nx.path_graph(3), "allowed": lambda i, j: j > i}, "`allowed`"),
     ):
         with pytest.raises(ValueError, match=message):
             gran.sample(model, **wrong, key=key)

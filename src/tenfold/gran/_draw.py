@@ -29,56 +29,72 @@ def pair_mask(model: GRAN, at: Step, i: Array, j: Array) -> Bool[Array, "..."]:
     return (j < i) & near & (i < at.t + at.count)
 
 
-def mixture_logits(
+def logits_of(
     model: GRAN, space: Room, at: Step, h: Array, new: Array
-) -> Float[Array, " mixtures"]:
-    """The mixture's logits: the mean over the block's pairs."""
+) -> tuple[Float[Array, " mixtures"], Float[Array, "span block mixtures kinds"]]:
+    """The mixture's logits, which are means over the block's pairs, and the pairs' by its parts:
+    of all nodes of the view by each new one."""
     half, head = model.hidden, model.head
-    first, bias = head.first[:, half:], head.bias[half:]
-    ours = plus(new @ first, bias)
+    ours = plus(new @ head.first, head.bias)
     i = at.t + upto(new.shape[0])
+    shape = (new.shape[0], model.mixtures, model.edge_kinds)
 
-    def add(carry: tuple[Array, Array], y: Array, j: Array) -> tuple[Array, Array]:
-        total, count = carry
+    def some(carry: tuple[Array, Array, Array], y: Array, j: Array, start: Array) -> tuple:
+        total, count, pairs = carry
+        first = ours[None] - y[:, None]
         ok = pair_mask(model, at, i[None], j[:, None])
-        shares = head.share(ours[None] - y[:, None])
-        return total + jnp.sum(jnp.where(ok[..., None], shares, 0), axis=(0, 1)), count + jnp.sum(
-            ok, dtype=jnp.int32
-        )
+        shares = head.share(first[..., half:])
+        total = total + jnp.sum(jnp.where(ok[..., None], shares, 0), axis=(0, 1))
+        logits = head.edge(first[..., :half]).reshape(-1, *shape)
+        return total, count + jnp.sum(ok, dtype=jnp.int32), put(pairs, logits, start)
 
-    def chunk(start: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+    def chunk(start: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         j = start + upto(space.chunk)
         # Nodes of the block that share the chunk are not known: theirs come below.
         j = jnp.where(j < at.t, j, i[-1] + 1)
-        return add(carry, piece_of(h, start, space.chunk) @ first, j)
+        return some(carry, piece_of(h, start, space.chunk) @ head.first, j, start)
 
-    nothing = (jnp.zeros(model.mixtures, h.dtype), jnp.zeros((), jnp.int32))
-    total, count = add(over_chunks(space, at, chunk, nothing), new @ first, i)
-    return total / jnp.maximum(count, 1).astype(h.dtype)
+    nothing = jnp.zeros(model.mixtures, h.dtype), jnp.zeros((), jnp.int32)
+    pairs = jnp.zeros((space.span, *shape), h.dtype)
+    carry = over_chunks(space, at, chunk, (*nothing, pairs))
+    total, count, pairs = some(carry, new @ head.first, i, at.t)
+    return total / jnp.maximum(count, 1).astype(h.dtype), pairs
 
 
-def pair_logits(
-    model: GRAN, space: Room, at: Step, h: Array, new: Array, part: Array
-) -> Float[Array, "span block kinds"]:
-    """Logits of the mixture's `part` for all nodes of the view, by each new one."""
-    half, head = model.hidden, model.head
-    first, bias = head.first[:, :half], head.bias[:half]
-    ours = plus(new @ first, bias)
-    shape = (half, model.mixtures, model.edge_kinds)
-    weight, offset = (
-        head.logits.weight.reshape(shape)[:, part],
-        head.logits.bias.reshape(shape[1:])[part],
+class Noise(eqx.Module):
+    """What the draws of a window need."""
+
+    part: Float[Array, " mixtures"]
+    """Gumbel's; also of `kinds`, `labels` and `firsts`."""
+    labels: Float[Array, "block labels"] | None
+    pairs: Float[Array, "block span"]
+    """Uniform."""
+    firsts: Float[Array, "block span"] | None
+    kinds: Float[Array, "span block kinds"] | None
+
+
+def noise_for(model: GRAN, space: Room, limits: Limits, block: int, key: Array) -> Noise:
+    """By one call of the generator, since each takes long, whatever it makes.
+
+    Nodes come last, so that a larger view has the smaller one's noise.
+    """
+    few, kinds = model.mixtures + block * model.node_kinds, model.edge_kinds
+    each = block * (1 + limits.connected + (kinds if kinds > 1 else 0))
+    flat = jax.random.uniform(key, (few + space.span * each,), model.offset.dtype)
+    labels, rest = flat[model.mixtures : few], flat[few:].reshape(space.span, each)
+    firsts, kind = rest[:, block : 2 * block].T, rest[:, each - block * kinds :]
+    return Noise(
+        _gumbel(flat[: model.mixtures]),
+        _gumbel(labels.reshape(block, -1)) if model.node_kinds else None,
+        rest[:, :block].T,
+        _gumbel(firsts) if limits.connected else None,
+        _gumbel(kind.reshape(space.span, block, kinds)) if kinds > 1 else None,
     )
 
-    def logits(y: Array) -> Array:
-        return plus(head.edge_hidden(ours[None] - y[:, None]) @ weight, offset)
 
-    def chunk(start: Array, out: Array) -> Array:
-        return put(out, logits(piece_of(h, start, space.chunk) @ first), start)
-
-    out = jnp.zeros((space.span, new.shape[0], model.edge_kinds), h.dtype)
-    out = over_chunks(space, at, chunk, out)
-    return put(out, logits(new @ first), at.t)
+def _gumbel(uniform: Array) -> Array:
+    smallest = jnp.finfo(uniform.dtype).tiny
+    return -jnp.log(-jnp.log(jnp.maximum(uniform, smallest)))
 
 
 def rows_of(
@@ -88,18 +104,17 @@ def rows_of(
     at: Step,
     logits: Float[Array, "span block kinds"],
     limits: Limits,
-    keys: Array,
+    noise: Noise,
+    n: Array,
 ) -> tuple[Int[Array, "block span"], Bool[Array, " block"]]:
     """Each new row's kinds, 0 for no edge, and whether the row found no node to be joined to."""
     block = logits.shape[1]
     any_edge = jax.nn.logsumexp(logits, axis=-1).T
-    drawn = jax.random.uniform(keys[1], any_edge.shape, logits.dtype) < jax.nn.sigmoid(any_edge)
-    kinds, firsts = 1, any_edge
-    if model.edge_kinds > 1:
-        noise = jax.random.gumbel(keys[2], logits.shape, logits.dtype)
-        kinds = 1 + jnp.argmax(logits + noise, axis=-1).T.astype(jnp.int32)
-    if limits.connected:
-        firsts = jax.random.gumbel(keys[4], any_edge.shape, logits.dtype)
+    drawn = noise.pairs < jax.nn.sigmoid(any_edge)
+    kinds = 1
+    if noise.kinds is not None:
+        kinds = 1 + jnp.argmax(logits + noise.kinds, axis=-1).T.astype(jnp.int32)
+    firsts = any_edge if noise.firsts is None else noise.firsts
     j = upto(space.span)
 
     def row(degree: Array, each: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
@@ -110,7 +125,7 @@ def rows_of(
         if limits.connected:
             edges = _at_least_one(edges, ok, any_edge, firsts)
         if limits.max_degree is not None:
-            edges = edges & (jnp.cumsum(edges) <= limits.max_degree)
+            edges = edges & (jnp.cumsum(edges) <= _most(limits, degree, at, i, j, n))
         ones = edges.astype(jnp.int32)
         degree = (degree + ones).at[i].add(jnp.sum(ones, dtype=jnp.int32))
         return degree, (edges, (at.base + i > 0) & (b < at.count) & ~edges.any())
@@ -127,6 +142,17 @@ def _may(limits: Limits, at: Step, i: Array, j: Array, degree: Array) -> Array:
     if limits.allowed is not None:
         ok = ok & limits.allowed(at.base + i, at.base + j)
     return ok
+
+
+def _most(limits: Limits, degree: Array, at: Step, i: Array, j: Array, n: Array) -> Array:
+    """Edges that a row may have. A connected graph must have a free end left for the next node:
+    of F free ends, k edges leave F + max_degree - 2 k."""
+    most = jnp.asarray(limits.max_degree, jnp.int32)
+    if not limits.connected:
+        return most
+    free = jnp.sum(jnp.where((j >= at.low) & (j < i), most - degree, 0), dtype=jnp.int32)
+    last = at.base + i + 1 >= n
+    return jnp.where(last, most, jnp.clip((free + most - 1) // 2, 1, most))
 
 
 def _at_least_one(edges: Array, ok: Array, logits: Array, noise: Array) -> Array:

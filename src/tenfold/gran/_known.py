@@ -11,9 +11,6 @@ from jaxtyping import Array, Bool, Float, Int
 from tenfold.gran._graph import Graph
 from tenfold.gran._model import GRAN
 
-AT_A_TIME = 2
-"""Edges a node of a chunk that are worked on at a time."""
-
 
 def upto(n: int) -> Int[Array, " n"]:
     """0, 1, ..., n - 1 in the buffers' type, whether or not x64 is on."""
@@ -39,7 +36,7 @@ def room(model: GRAN, block: int, chunk: int, degree: int, spill: int) -> Room:
     reach = model.n_max if model.window is None else min(model.window + chunk, model.n_max)
     span = -(-reach // chunk) * chunk + block + chunk
     nodes = span if model.window is None else -(-model.n_max // chunk) * chunk + span
-    return Room(nodes, chunk, -(-degree // AT_A_TIME) * AT_A_TIME, max(spill, 1), span)
+    return Room(nodes, chunk, degree, max(spill, 1), span)
 
 
 class Known(eqx.Module):
@@ -57,6 +54,8 @@ class Known(eqx.Module):
     labels: Int[Array, " nodes"]
     stuck: Bool[Array, ""]
     """Whether a node had to be joined to another and there was none that it could be joined to."""
+    short: Bool[Array, ""]
+    """Whether a draft overflowed the spill."""
     steps: Int[Array, ""]
     """Windows drawn so far, one after another."""
 
@@ -88,6 +87,7 @@ def start_from(model: GRAN, space: Room, graph: Graph, told: Any) -> Known:
         jnp.asarray(spill),
         jnp.asarray(len(rest), jnp.int32),
         jnp.asarray(labels),
+        jnp.asarray(False),
         jnp.asarray(False),
         jnp.zeros((), jnp.int32),
     )
@@ -123,6 +123,7 @@ def view_of(space: Room, known: Known, base: Array) -> Known:
         known.spilt,
         cut(known.labels),
         known.stuck,
+        known.short,
         known.steps,
     )
 
@@ -148,6 +149,7 @@ def with_edge(known: Known, sender: Array, receiver: Array, kind: Array) -> Know
         known.spilt + full.astype(jnp.int32),
         known.labels,
         known.stuck,
+        known.short,
         known.steps,
     )
 

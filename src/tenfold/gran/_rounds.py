@@ -130,10 +130,7 @@ class Head(eqx.Module):
 
         `first` is the first half of the first layer.
         """
-        return self.logits(self.edge_hidden(first))
-
-    def edge_hidden(self, first: Float[Array, "... hidden"]) -> Float[Array, "... hidden"]:
-        return jax.nn.relu(self.second(jax.nn.relu(first)))
+        return self.logits(jax.nn.relu(self.second(jax.nn.relu(first))))
 
     def share(self, first: Float[Array, "... hidden"]) -> Float[Array, "... mixtures"]:
         """The pair's part in the mixture's logits, which are their mean. (its MLP_alpha)

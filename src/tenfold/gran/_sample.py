@@ -12,6 +12,7 @@ from tenfold.base.typing import Key
 from tenfold.gran._draw import Limits
 from tenfold.gran._graph import Graph, Graphs, as_graph
 from tenfold.gran._grow import Plan, grow
+from tenfold.gran._isomorphism import components
 from tenfold.gran._known import Known, graph_of, room, start_from
 from tenfold.gran._model import GRAN, check_condition, check_graph, check_sizes
 from tenfold.gran._train import host_rng
@@ -27,7 +28,7 @@ def size_pmf(graphs: Sequence[Any]) -> Float[np.ndarray, " sizes"]:
 
 def sample(
     model: GRAN,
-    sizes: Sequence[int] | None = None,
+    sizes: Sequence[Any] | None = None,
     *,
     size_pmf: Any = None,
     n: int = 1,
@@ -41,7 +42,7 @@ def sample(
     connected: bool = False,
     allowed: Any = None,
     parallel: int = 1,
-    chunk: int = 32,
+    chunk: int = 16,
     degree: int = 32,
     spill: int | None = None,
     key: Key,
@@ -61,15 +62,16 @@ def sample(
     - `condition`: one vector for all graphs.
     - `max_degree`, `connected`, `allowed`: what rows must keep to, see `Limits`. Pairs are masked
       as rows are drawn, which is not the model's distribution given that the whole graph complies.
-      A connected graph's nodes each have an earlier neighbour.
+      A connected graph's nodes each have an earlier neighbour, and while nodes remain one has
+      a free end.
     - `parallel`: graphs that are grown side by side, sorted by size.
     - `chunk`: nodes that are worked on at a time.
     - `degree`, `spill`: neighbours that a node's list holds, and edges' ends beyond those in one
       list for all (by default `n_max`). If they overflow, the graph is drawn again with room for
       twice as many, and is the same.
 
-    **Raises:** ValueError for sizes beyond `n_max` or below `start`'s; RuntimeError if `connected`
-    can't be kept to.
+    **Raises:** ValueError for sizes beyond `n_max` or below `start`'s, or a `start` that breaks a
+    limit; RuntimeError if `connected` can't be kept to.
 
     **Cost:** a window of t known nodes takes O(R (E + B t) H^2); memory O(n_max (H + degree)).
     """
@@ -79,17 +81,19 @@ def sample(
             f"`block` 1, got {draft}, block {block}, stride {stride}"
         )
     block, stride = check_sizes(model, 1 if draft else block, stride)
-    check_condition(model, condition)
+    _check_condition(model, condition)
     first = Graph(0, np.zeros((0, 2), np.int64)) if start is None else as_graph(start)
     if first.n_nodes:
         check_graph(model, first)
     wanted = _sizes(model, sizes, size_pmf, n, first.n_nodes, key)
-    if not (temperature > 0 and min(parallel, chunk, degree) >= 1 and (max_degree or 1) >= 1):
+    least = min(parallel, chunk, degree, 1 if max_degree is None else max_degree)
+    if not (temperature > 0 and least >= 1):
         raise ValueError(
             "sample: `temperature`, `parallel`, `chunk`, `degree` and `max_degree` must be "
             f"positive, got {temperature}, {parallel}, {chunk}, {degree}, {max_degree}"
         )
     limits = Limits(max_degree, connected, allowed)
+    _check_start(first, limits)
     if draft and limits != Limits():
         raise ValueError("sample: `draft` keeps to no limits; leave them out, or set `draft=0`")
     dtype = model.offset.dtype
@@ -114,15 +118,45 @@ def sample(
     return Graphs(out, steps)
 
 
+def _check_condition(model: GRAN, condition: Any) -> None:
+    if np.ndim(condition) > 1:
+        raise ValueError(
+            "sample: `condition` must be one vector for all graphs, got an array of shape "
+            f"{np.shape(condition)}"
+        )
+    check_condition(model, condition)
+
+
+def _check_start(first: Graph, limits: Limits) -> None:
+    """A ValueError if the partial graph breaks a limit, which rows drawn later can't mend."""
+    broken = ""
+    if limits.max_degree is not None and first.degrees.max(initial=0) > limits.max_degree:
+        broken = f"`max_degree`={limits.max_degree}: a node has {first.degrees.max()} edges"
+    if limits.connected and first.n_nodes and components(first).any():
+        broken = "`connected`: it is in pieces"
+    if limits.allowed is not None and first.n_edges:
+        i, j = jnp.asarray(first.edges.T, jnp.int32)
+        if not np.all(np.asarray(limits.allowed(i, j))):
+            broken = "`allowed`: an edge is not"
+    if broken:
+        raise ValueError(f"sample: `start` does not keep to {broken}")
+
+
 def _sizes(model, sizes, pmf, n: int, least: int, key: Key) -> np.ndarray:
     if (sizes is None) == (pmf is None):
         raise ValueError("sample: give either `sizes` or `size_pmf`")
     if pmf is not None:
         pmf = np.asarray(pmf, float)
-        if pmf.ndim != 1 or pmf.min() < 0 or not np.isclose(pmf.sum(), 1):
-            raise ValueError(f"sample: `size_pmf` must sum to 1, got {pmf.shape}, {pmf.sum()}")
+        if pmf.ndim != 1 or not pmf.size or pmf.min() < 0 or not np.isclose(pmf.sum(), 1):
+            raise ValueError(
+                "sample: `size_pmf` must be probabilities of 0, 1, ... nodes that sum to 1, got "
+                f"shape {pmf.shape} and the sum {pmf.sum()}"
+            )
         sizes = host_rng(jax.random.fold_in(key, -1 % 2**32)).choice(len(pmf), n, p=pmf / pmf.sum())
-    wanted = np.asarray(sizes, np.int64).reshape(-1)
+    wanted = np.asarray(sizes).reshape(-1)
+    if wanted.size and wanted.dtype.kind not in "iu":
+        raise ValueError(f"sample: `sizes` must be whole numbers, got {wanted.dtype} {sizes}")
+    wanted = wanted.astype(np.int64)
     if len(wanted) and not least <= wanted.min() <= wanted.max() <= model.n_max:
         raise ValueError(
             f"sample: `sizes` must lie between {least} (the nodes of `start`) and "
@@ -148,6 +182,6 @@ def _with_room(model, how, spaces, first: Graph, ns, heat, told, keys) -> Known:
                 "sample: a node had no earlier node that it could be joined to, so `connected` "
                 "can't be kept to; raise `max_degree`, or relax `allowed`"
             )
-        if grown.spilt.max() <= space.spill:
+        if grown.spilt.max() <= space.spill and not grown.short.any():
             return grown
         degree, spill = 2 * space.degree, 2 * space.spill

@@ -15,7 +15,8 @@ from jaxtyping import Array, Bool, Float
 
 from tenfold.base.typing import Key
 from tenfold.gran._chunks import Step, step_at
-from tenfold.gran._draw import mixture_logits, pair_logits, pair_mask
+from tenfold.gran._draw import logits_of, pair_mask
+from tenfold.gran._kept import Rounds
 from tenfold.gran._known import Known, Room, upto, view_of, with_row
 from tenfold.gran._model import GRAN
 from tenfold.gran._pass import states
@@ -45,20 +46,25 @@ class Row(NamedTuple):
 
 
 def law_of(
-    model: GRAN, space: Room, view: Known, at: Step, block: int, heat: Array, told: Any
+    model: GRAN,
+    rounds: Rounds,
+    space: Room,
+    view: Known,
+    at: Step,
+    block: int,
+    heat: Array,
+    told: Any,
 ) -> Law:
     """Of all rows of a window, the mixture's weights being those of its first."""
-    h, new = states(model, space, view, at, block, told)
-    weights = jax.nn.log_softmax(mixture_logits(model, space, at, h, new) / heat)
-    parts = upto(model.mixtures)
-    pairs = jax.vmap(lambda k: pair_logits(model, space, at, h, new, k))(parts) / heat
+    h, new, _ = states(model, rounds, space, view, at, block, told)
+    weights, pairs = logits_of(model, space, at, h, new)
     labels = jnp.zeros((block, model.mixtures, 1), h.dtype)
     if model.label_head is not None:
         labels = model.label_head(new).reshape(block, model.mixtures, model.node_kinds) / heat
     i = at.t + upto(block)
     return Law(
-        jnp.broadcast_to(weights, (block, model.mixtures)),
-        jnp.transpose(pairs, (2, 0, 1, 3)),
+        jnp.broadcast_to(jax.nn.log_softmax(weights / heat), (block, model.mixtures)),
+        jnp.transpose(pairs / heat, (1, 2, 0, 3)),
         jax.nn.log_softmax(labels),
         pair_mask(model, at, i[:, None], upto(space.span)[None]),
     )
@@ -116,7 +122,15 @@ def given_earlier(law: Law, rows: Row) -> Law:
 
 
 def draw_verified(
-    model: GRAN, plan: Any, known: Known, t: Array, n: Array, heat: Array, told: Any, key: Key
+    model: GRAN,
+    rounds: Rounds,
+    plan: Any,
+    known: Known,
+    t: Array,
+    n: Array,
+    heat: Array,
+    told: Any,
+    key: Key,
 ) -> tuple[Array, Known]:
     """A block is drafted, checked, and kept up to its first refused row, which is drawn anew.
 
@@ -125,20 +139,21 @@ def draw_verified(
     """
     space, block = plan.space, plan.draft
     first = step_at(model, space, t, jnp.minimum(n - t, block))
-    key = jax.random.fold_in(key, t)
     view = view_of(space, known, first.base)
-    draft = law_of(model, space, view, first, block, heat, told)
+    draft = law_of(model, rounds, space, view, first, block, heat, told)
     noise = noise_for(draft, block, jax.random.fold_in(key, TRIES))
     part = jnp.argmax(draft.weights[0] + noise.part[0])
     rows = jax.vmap(drawn_from, in_axes=(0, None, 0))(draft, part, noise)
     draft = given_earlier(draft, rows)
-    guessed = view_of(space, _with_rows(model, known, t, first, rows, block, told), first.base)
+    ahead = _with_rows(model, known, t, first, rows, block, told)
+    short = known.short | (ahead.spilt > space.spill)
+    known, guessed = eqx.tree_at(lambda k: k.short, known, short), view_of(space, ahead, first.base)
 
     def check(b: Array) -> Law:
         # Nodes from t + b on are in the buffers, but this step does not look at them.
         here = step_at(model, space, t + b, 1)
         here = Step(here.low + here.base - first.base, first.t + b, here.count, first.base)
-        return law_of(model, space, guessed, here, 1, heat, told)
+        return law_of(model, rounds, space, guessed, here, 1, heat, told)
 
     truth = jax.tree.map(lambda x: x[:, 0], jax.vmap(check)(upto(block)))
     p, q = (jax.vmap(log_prob_of)(law, rows) for law in (draft, truth))
