@@ -51,6 +51,8 @@ class Kept(eqx.Module):
     """After the first round."""
     z: Float[Array, "nodes wide"]
     """The first layer's products in the second round."""
+    cell: Float[Array, "nodes thrice"]
+    """The cell's products in the second round."""
     total: Float[Array, "nodes hidden"]
     """What known nodes tell each other in the second round."""
 
@@ -64,7 +66,7 @@ def nothing_kept(model: GRAN, nodes: int, block: int) -> Kept:
 
     return Kept(
         zero, zero, zero, room(nodes, wide), room(block, hidden), room(nodes, hidden),
-        room(nodes, wide), room(nodes, hidden),
+        room(nodes, wide), room(nodes, 3 * hidden), room(nodes, hidden),
     )  # fmt: skip
 
 
@@ -76,7 +78,7 @@ def kept_view(kept: Kept, space: Room, base: Array) -> Kept:
 
     return Kept(
         kept.low - base, kept.t - base, kept.count, cut(kept.y), kept.up, cut(kept.state),
-        cut(kept.z), cut(kept.total),
+        cut(kept.z), cut(kept.cell), cut(kept.total),
     )  # fmt: skip
 
 
@@ -85,7 +87,7 @@ def put_back(kept: Kept, view: Kept, base: Array) -> Kept:
     return Kept(
         view.low + base, view.t + base, view.count, put(kept.y, view.y, base), view.up,
         put(kept.state, view.state, base), put(kept.z, view.z, base),
-        put(kept.total, view.total, base),
+        put(kept.cell, view.cell, base), put(kept.total, view.total, base),
     )  # fmt: skip
 
 
@@ -130,11 +132,11 @@ def refreshed(
     first, second = rounds.first, rounds.second
     new_sends, new_takes = first.ends(told, 1 + upto(told.shape[0]))
     y, up = _joined(model, space, known, at, kept, here.all, first, new_takes)
-    state, z = _states(space, known, at, kept, here.state, first, second, y, new_sends)
+    state, z, cell = _states(space, known, at, kept, here.state, first, second, y, new_sends)
     total = kept.total
     if second is not None:
         total = _totals(space, known, at, here.total, second, z, total)
-    return Kept(at.low, at.t, at.count, y, up, state, z, total)
+    return Kept(at.low, at.t, at.count, y, up, state, z, cell, total)
 
 
 def _joined(
@@ -183,11 +185,11 @@ def _states(
     second: Round | None,
     y: Array,
     new_sends: Array,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     extra = spilt_messages(space, known, at, layer, y)
 
-    def some(rows: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        state, z = carry
+    def some(rows: Array, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        state, z, cell = carry
         at_rows = jnp.minimum(rows, space.span - 1)
         takes = layer.received[0][None] - y[at_rows]
         links = gathered_links(known, at, at_rows)
@@ -195,12 +197,13 @@ def _states(
         total = total + down_to(layer, takes, new_sends, at)
         h = layer.update(total, known.inputs[at_rows])
         if second is None:
-            return state.at[rows].set(h, mode="drop"), z
+            return state.at[rows].set(h, mode="drop"), z, cell
         h = jax.nn.relu(h)
         z = z.at[rows].set(h @ second.first, mode="drop")
-        return state.at[rows].set(h, mode="drop"), z
+        cell = cell.at[rows].set(second.state(h), mode="drop")
+        return state.at[rows].set(h, mode="drop"), z, cell
 
-    return _over_rows(space, which, some, (kept.state, kept.z))
+    return _over_rows(space, which, some, (kept.state, kept.z, kept.cell))
 
 
 def _totals(

@@ -61,7 +61,7 @@ def states(
     here = Here(space, known, at, edges_of(space, known, at, more=AT_A_TIME))
 
     def step(carry: tuple[Array, Array, Array], each: tuple[Round, Array, Array]):
-        return _round(here, kept.total, *each, *carry), None
+        return _round(here, kept, *each, *carry), None
 
     start = (kept.state, jax.nn.relu(new), kept.z)
     h, new, _ = jax.lax.scan(step, start, (rounds.rest, number == 0, number == more - 1))[0]
@@ -70,7 +70,7 @@ def states(
 
 def _round(
     here: Here,
-    kept_total: Array,
+    kept: Kept,
     layer: Round,
     second: Array,
     last: Array,
@@ -78,7 +78,7 @@ def _round(
     new: Array,
     y: Array,
 ) -> tuple[Array, Array, Array]:
-    """`second`: the products `y` are there, and the sums of messages along edges are kept."""
+    """`second`: `y`, the sums of messages along edges and the cell's products are kept."""
     space, at, size = here.space, here.at, here.space.chunk
 
     def active(h: Array) -> Array:
@@ -103,12 +103,16 @@ def _round(
             piece_of(edges.any, start, size)[:, None], sums[piece_of(edges.rank, start, size)], 0
         )
         total = jnp.where(
-            second, piece_of(kept_total, start, size), listed + piece_of(extra, start, size)
+            second, piece_of(kept.total, start, size), listed + piece_of(extra, start, size)
         )
         total = total + down_to(layer, takes, new_sends, at)
         rows = start + upto(size)
         to_new = to_new + up_from(layer, own, new_takes, (rows >= at.low) & (rows < at.t))
-        return put(h, active(layer.update(total, piece_of(h, start, size))), start), to_new
+        mine = piece_of(h, start, size)
+        cell = jax.lax.cond(
+            second, lambda: piece_of(kept.cell, start, size), lambda: layer.state(mine)
+        )
+        return put(h, active(layer.cell(total, cell, mine)), start), to_new
 
     h, to_new = over_chunks(space, at, chunk, (h, among(layer, new_sends, new_takes, at)))
     return h, active(layer.update(to_new, new)), y

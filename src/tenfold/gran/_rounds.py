@@ -87,7 +87,16 @@ class Round(eqx.Module):
         self, total: Float[Array, "... hidden"], h: Float[Array, "... hidden"]
     ) -> Float[Array, "... hidden"]:
         """The GRU cell."""
-        given, kept = self.inner(total), self.state(h)
+        return self.cell(total, self.state(h), h)
+
+    def cell(
+        self,
+        total: Float[Array, "... hidden"],
+        kept: Float[Array, "... thrice"],
+        h: Float[Array, "... hidden"],
+    ) -> Float[Array, "... hidden"]:
+        """The GRU cell, given its product with the state."""
+        given = self.inner(total)
         r, z, n = jnp.split(given, 3, axis=-1)
         r_state, z_state, n_state = jnp.split(kept, 3, axis=-1)
         reset, stay = jax.nn.sigmoid(r + r_state), jax.nn.sigmoid(z + z_state)
