@@ -99,7 +99,21 @@ def test_blocks_and_orders_are_drawn_from_what_is_given(getkey):
         for key in jax.random.split(getkey(), 20)
     ]
     assert {int(batch.place.max()) for batch in some} == {1, 2, 3}
+    one = gran.make_batch(model, [nx.path_graph(8)], blocks=np.int64(2), key=getkey())
+    assert int(one.place.max()) == 2
     assert len({tuple(np.asarray(batch.link_column)) for batch in some}) == 2
+
+
+def test_each_graph_keeps_its_condition_in_all_batches(getkey):
+    """Paths of 2 to 5 nodes, whose condition is their number of nodes."""
+    model = small(getkey(), condition_size=1)
+    paths, told = [nx.path_graph(n) for n in range(2, 6)], [[2.0], [3.0], [4.0], [5.0]]
+    for size in (2, 4):
+        batches = gran.Batches(model, paths, size, conditions=told, key=getkey())
+        for batch in map(batches, range(6)):
+            nodes = np.bincount(batch.owner, minlength=size)[:size]
+            assert np.array_equal(batch.condition[:size, 0], nodes)
+        assert len({tuple(np.asarray(batches(i).condition[:size, 0])) for i in range(6)}) > 1
 
 
 def test_shards_on_two_devices_give_the_loss_of_all(x64, getkey):
@@ -149,3 +163,12 @@ def test_bad_batches_are_refused(getkey):
         gran.make_batch(model, [nx.empty_graph(0)], key=getkey())
     with pytest.raises(ValueError, match="directed"):
         gran.make_batch(model, [nx.DiGraph([(0, 1)])], key=getkey())
+    told = small(getkey(), condition_size=2)
+    with pytest.raises(ValueError, match=r"`conditions` must have shape \(2, 2\).*got \(2,\)"):
+        gran.make_batch(told, GRAPHS[:2], conditions=[0.3, -1.0], key=getkey())
+    with pytest.raises(ValueError, match=r"`conditions` must have shape \(4, 2\).*got \(1, 2\)"):
+        gran.Batches(told, GRAPHS, 2, conditions=[[0.3, -1.0]], key=getkey())
+    with pytest.raises(ValueError, match=r"`conditions` must have shape \(4, 0\).*got \(4, 1\)"):
+        gran.Batches(model, GRAPHS, 2, conditions=np.ones((4, 1)), key=getkey())
+    with pytest.raises(ValueError, match="got 2, 0 and 0 graphs"):
+        gran.Batches(model, [], 2, key=getkey())

@@ -14,6 +14,9 @@ from tenfold.gran._graph import Graph
 from tenfold.gran._rounds import Head, Round
 from tenfold.nets import Dense, DenseMLP
 
+Whole = int | np.integer
+"""A whole number, Python's or NumPy's."""
+
 
 class GRAN(eqx.Module):
     r"""A distribution over graphs, given their size: rows of the adjacency matrix in blocks.
@@ -159,7 +162,7 @@ def _check_options(positive: tuple, others: tuple, density: float) -> None:
         )
 
 
-def check_sizes(model: GRAN, block: int | None, stride: int | None) -> tuple[int, int]:
+def check_sizes(model: GRAN, block: Whole | None, stride: Whole | None) -> tuple[int, int]:
     """Block and stride as asked for, or the model's; ValueError for what it can't do."""
     if block is None:
         block, stride = model.block, model.stride if stride is None else stride
@@ -169,7 +172,7 @@ def check_sizes(model: GRAN, block: int | None, stride: int | None) -> tuple[int
             f"1 <= `stride` <= `block` <= {model.max_block} (the model's `max_block`) is needed, "
             f"got stride {stride}, block {block}"
         )
-    return block, stride
+    return int(block), int(stride)
 
 
 def check_graph(model: GRAN, graph: Graph) -> None:
@@ -195,11 +198,18 @@ def _check_labels(what: str, labels: Any, kinds: int, optional: bool) -> None:
         )
 
 
-def check_condition(model: GRAN, condition: Any) -> None:
-    """A ValueError unless there is a condition of the right length exactly if one is needed."""
-    size = None if condition is None else np.shape(condition)[-1]
-    if (size or 0) != model.condition_size:
+def check_condition(model: GRAN, condition: Any, graphs: int | None = None) -> None:
+    """A ValueError unless there is a condition, or one for each of so many `graphs`, if needed."""
+    size, shape = model.condition_size, None if condition is None else np.shape(condition)
+    if shape is None and not size:
+        return
+    if graphs is None and shape != (size,):
         raise ValueError(
-            f"`condition` must have length {model.condition_size} (the model's "
-            f"`condition_size`), got {size or 'none'}"
+            f"`condition` must have length {size} (the model's `condition_size`), got "
+            f"{'none' if shape is None else f'shape {shape}'}"
+        )
+    if graphs is not None and shape != (graphs, size):
+        raise ValueError(
+            f"`conditions` must have shape {(graphs, size)}, a row of the model's "
+            f"`condition_size` for each of `graphs`, got {'none' if shape is None else shape}"
         )

@@ -13,7 +13,7 @@ from tenfold.base.typing import Key
 from tenfold.gran._batch import Batch, Part, Shapes, assemble, fit, needed
 from tenfold.gran._graph import as_graph
 from tenfold.gran._likelihood import step_log_probs
-from tenfold.gran._model import GRAN, check_condition, check_graph, check_sizes
+from tenfold.gran._model import GRAN, Whole, check_condition, check_graph, check_sizes
 from tenfold.gran._order import Ordering, order
 from tenfold.gran._windows import windows
 
@@ -28,8 +28,8 @@ def make_batch(
     graphs: Sequence[Any],
     orders: Ordering | Sequence[Ordering] = "dfs",
     *,
-    blocks: int | Sequence[int] | None = None,
-    stride: int | None = None,
+    blocks: Whole | Sequence[int] | None = None,
+    stride: Whole | None = None,
     steps_per_graph: int | None = 50,
     conditions: Any = None,
     shapes: Shapes | None = None,
@@ -45,21 +45,21 @@ def make_batch(
     - `blocks`: the block, or some of which each graph gets one at random, so that a model can
       sample with all of them. `stride`: by default the block.
     - `steps_per_graph`: how many windows are drawn of each graph, each once at most; None: all.
-    - `conditions`: (graphs, condition_size).
+    - `conditions`: (graphs, condition_size), if the model has conditions.
     - `shapes`: a batch's `shapes`: sizes are then those times a power of sqrt(2), and a training
       compiles once for each power that it meets; the set of `shapes` seen tells how often.
     - `shards`: splits the graphs into so many batches of equal shapes, stacked along a leading
       axis that can be laid over devices.
 
-    **Raises:** ValueError for graphs that the model can't give, an empty list, or graphs that
-    `shards` does not divide.
+    **Raises:** ValueError for graphs that the model can't give, an empty list, graphs that
+    `shards` does not divide, or conditions of another shape.
     """
     if not len(graphs) or len(graphs) % (shards or 1):
         raise ValueError(
             f"make_batch: `graphs` must not be empty and `shards`={shards} must divide their "
             f"number, got {len(graphs)}"
         )
-    check_condition(model, conditions)
+    check_condition(model, conditions, len(graphs))
     rng = host_rng(key)
     some = [orders] if isinstance(orders, str) or callable(orders) else list(orders)
     told = [None] * len(graphs) if conditions is None else np.asarray(conditions)
@@ -79,8 +79,8 @@ def make_batch(
 
 def _part(model, graph, condition, orders, blocks, stride, steps, rng) -> Part:
     graph = as_graph(graph)
-    block = blocks if blocks is None or isinstance(blocks, int) else int(rng.choice(list(blocks)))
-    block, stride = check_sizes(model, block, stride)
+    drawn = not (blocks is None or isinstance(blocks, Whole))
+    block, stride = check_sizes(model, rng.choice(list(blocks)) if drawn else blocks, stride)
     graph = graph.reorder(order(graph, orders[rng.integers(len(orders))]))
     check_graph(model, graph)
     all_starts = windows(graph.n_nodes, block, stride)
