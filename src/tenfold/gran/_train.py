@@ -79,8 +79,9 @@ def make_batch(
 
 def _part(model, graph, condition, orders, blocks, stride, steps, rng) -> Part:
     graph = as_graph(graph)
-    drawn = not (blocks is None or isinstance(blocks, Whole))
-    block, stride = check_sizes(model, rng.choice(list(blocks)) if drawn else blocks, stride)
+    if not (blocks is None or isinstance(blocks, int | np.integer)):
+        blocks = rng.choice(list(blocks))
+    block, stride = check_sizes(model, blocks, stride)
     graph = graph.reorder(order(graph, orders[rng.integers(len(orders))]))
     check_graph(model, graph)
     all_starts = windows(graph.n_nodes, block, stride)

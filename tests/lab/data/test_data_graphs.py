@@ -138,6 +138,50 @@ def test_what_is_written_is_read_again(tmp_path):
     assert again.node_labels.tolist() == [1, 0, 2]
 
 
+EDGES = {
+    "a mark of Excel's": ("g.csv", "\ufeff1,2\n2,1\n1,3\n", (3, 2)),
+    "names of columns": ("g.csv", "source,target\n1,2\n2,3\n", (3, 2)),
+    "other names above numbers": ("g.csv", "person,friend\n1,2\n2,3\n", (3, 2)),
+    "nodes that are called so": ("g.txt", "u v\nv w\n", (3, 2)),
+    "columns of Gephi's": ("g.csv", "Source,Target,Type,Id\n1,2,Undirected,0\n", (2, 1)),
+    "comments of KONECT's": ("g.edges", "% sym unweighted\n% 3 3 3\n1 2\n2 3\n", (3, 2)),
+    "numbers after the names": ("g.edges", "1 2 0.5 1082040961\n2 3 1e-3 7\n", (3, 2)),
+    "attributes of networkx's": ("g.txt", "0 1 {'w': 3, 'c': 'x y'}\n1 2 {}\n", (3, 2)),
+    "blanks in names": ("g.csv", "New York,Boston\nNew Haven, Boston\n", (3, 2)),
+    "tabs": ("g.tsv", "New York\tBoston\nBoston\tLos Angeles\t3\n", (3, 2)),
+    "commas in names": ("g.csv", '"Smith, J","Doe, A"\n"Doe, A",Bob\n', (3, 2)),
+    "a sign of comments in a name": ("g.txt", "a#1 a#2\na#2 a#3 # why\n", (3, 2)),
+}
+
+
+@pytest.mark.parametrize("name", EDGES)
+def test_edge_lists_as_programs_write_them_are_read(tmp_path, name):
+    file, content, sizes = EDGES[name]
+    (tmp_path / file).write_text(content, "utf-8")
+    graph = graph_files.read(tmp_path / file)
+    assert (graph.n_nodes, graph.n_edges) == sizes
+
+
+def graphml(inside, head=""):
+    space = "http://graphml.graphdrawing.org/xmlns"
+    return f'<?xml version="1.0"?><graphml xmlns="{space}">{head}{inside}</graphml>'
+
+
+def drawn(inside):
+    return f'<graph edgedefault="undirected">{inside}</graph>'
+
+
+A, B = '<node id="a"/>', '<node id="b"/>'
+EDGE = '<edge source="a" target="b"/>'
+
+
+def test_attributes_without_a_type_are_not_remarked_on(tmp_path, recwarn):
+    key = '<key id="d0" for="node" attr.name="w"/>'
+    (tmp_path / "g.graphml").write_text(graphml(drawn(A + B + EDGE), key))
+    assert graph_files.read(tmp_path / "g.graphml").n_edges == 1
+    assert not recwarn.list
+
+
 OWN = {
     "no graph": ("g.graphml", "<html>", "g.graphml: this is no GraphML"),
     "directed": ("g.graphml", nx.DiGraph([(0, 1)]), "directed"),
@@ -145,7 +189,25 @@ OWN = {
     "loop in a list": ("g.edges", "a a\n", "self-loop"),
     "one word": ("g.edges", "a b\nc\n", "line 2, 'c', names one node"),
     "empty": ("g.edges", "", "the graph has no nodes"),
-    "binary": ("g.txt", b"\xff\xfe\x00", "g.txt"),
+    "binary": ("g.txt", b"\xff\xfe\x00", "g.txt: this is no text in UTF-8"),
+    "zeros": ("g.txt", b"\x00\x01 \x02\n", "g.txt: .* holds NUL bytes"),
+    "prose": ("g.txt", "These are graphs\nof towns\n", "line 1, 'These are graphs', is no edge"),
+    "a comma in prose": ("g.txt", "Hello, you\nall of us\n", "line 2, 'all of us', names one"),
+    "columns without a name": ("g.csv", "a,b\nb,c,red\n", "line 2, .* 'red' is neither"),
+    "only names of columns": ("g.csv", "source,target\n", "the graph has no nodes"),
+    "directed in Gephi": ("g.csv", "Source,Target,Type\n1,2,Directed\n", "line 2, .*is directed"),
+    "semicolons": ("g.csv", "1;2\n2;3\n", "line 1, '1;2', parts words otherwise"),
+    "a comma in a number": ("g.txt", "1 2 0,5\n", "line 1, '1 2 0,5', parts words otherwise"),
+    "a matrix": ("g.csv", "0,1,0\n1,0,1\n0,1,0\n", "an adjacency matrix of 3 nodes"),
+    "a matrix with names": ("g.csv", "a,b,c\n0,1,0\n1,0,1\n0,1,0\n", "an adjacency matrix"),
+    "a sparse matrix": ("g.txt", "%%MatrixMarket matrix\n3 3 1\n2 1\n", "MatrixMarket"),
+    "no target": ("g.graphml", graphml(drawn(A + '<edge source="a"/>')), "joins a and None"),
+    "no such node": ("g.graphml", graphml(drawn(A + EDGE)), "g.graphml: .*joins a and b"),
+    "no name": ("g.graphml", graphml(drawn("<node/>")), "each node needs an `id`"),
+    "two graphs": ("g.graphml", graphml(drawn(A) + drawn(B)), "g.graphml: it holds 2 graphs"),
+    "nested": ("g.xml", graphml(drawn(f'<node id="a">{drawn(B)}</node>')), "holds 2 graphs"),
+    "no graph at all": ("g.graphml", graphml(""), "this is no GraphML: it holds no graph"),
+    "encoding": ("g.xml", '<?xml version="1.0" encoding="foo"?><graphml/>', "unknown encoding"),
     "large": ("g.edges", "a b\nb c\nc d\nd e\n", "5 nodes, more than the 4 allowed"),
     "nothing": ("g.md", "a b", "holds no graphs"),
 }
