@@ -91,10 +91,14 @@ def test_a_graph_beyond_n_max_and_an_empty_folder_are_refused(trained, command, 
     assert command("graphs", "fit", "nowhere").line == "tenfold: nowhere is not a folder"
 
 
-def test_an_edge_beyond_the_window_is_refused(trained, command):
+def test_an_edge_beyond_the_window_is_refused_before_anything_is_written(
+    trained, command, tmp_path
+):
     said = command("graphs", "fit", trained / "mine", "--window", 1, *QUICK)
     assert said.code == 1
+    assert "mine/graph-0000.graphml: an edge joins nodes" in said.line
     assert "beyond `window`=1" in said.line
+    assert not (tmp_path / "graph-model").exists()
 
 
 @pytest.mark.parametrize(
@@ -105,8 +109,16 @@ def test_an_edge_beyond_the_window_is_refused(trained, command):
         ("fit mine --step 3", "unknown option of graphs fit '--step'; did you mean '--steps'?"),
         ("fit mine --steps 0", "graphs fit: --steps must be at least 1, got 0"),
         ("fit mine --learning-rate 0", "graphs fit: --learning-rate must be positive"),
+        ("fit mine --learning-rate inf", "graphs fit: --learning-rate must be positive and finite"),
+        ("fit mine --seed -1", "graphs fit: --seed must be from 0 to 4294967295, got -1"),
+        (f"fit mine --seed {'9' * 20}", "graphs fit: --seed must be from 0 to 4294967295, got 9"),
+        (f"sample model --seed {'9' * 20}", "graphs sample: --seed must be from 0 to 4294967295"),
+        ("sample model --temperature inf", "graphs sample: --temperature must be positive and fin"),
         ("sample model --count 0", "graphs sample: --count must be at least 1, got 0"),
-        ("sample model --temperature 0", "graphs sample: --temperature must be positive, got 0"),
+        (
+            "sample model --temperature 0",
+            "graphs sample: --temperature must be positive and finite",
+        ),
     ],
 )
 def test_what_is_not_understood_is_one_line(command, words, says):
@@ -133,6 +145,9 @@ def test_a_spoilt_model_is_one_line(model, command):
     header = json.loads((model / "model.json").read_text())
     (model / "model.json").write_text(json.dumps(header | {"sizes": {"n_max": 0}}))
     assert "describes no graph model" in command("graphs", "sample", model).line
+    for counts in ([-3], [13], [1.5], []):
+        (model / "model.json").write_text(json.dumps(header | {"node_counts": counts}))
+        assert "`node_counts` must be numbers of nodes" in command("graphs", "sample", model).line
     (model / "model.json").write_text(json.dumps(header))
     shutil.rmtree(model / "checkpoints")
     assert "the training saved nothing" in command("graphs", "sample", model).line

@@ -41,8 +41,13 @@ def _build(sizes: dict[str, Any], density: float, key: Any) -> gran.GRAN:
     return gran.GRAN(**sizes, gate=sizes["hidden"], density=density, key=key)
 
 
-def fit(options: Any, graphs: Sequence[Any], say: Callable[[str], None]) -> float | None:
-    """Trains, or goes on; returns the bits a pair of the held-out graphs, None without any."""
+def fit(
+    options: Any, files: Sequence[Path], graphs: Sequence[Any], say: Callable[[str], None]
+) -> float | None:
+    """Trains, or goes on; returns the bits a pair of the held-out graphs, None without any.
+
+    `files` are where the `graphs` are from. Nothing is written before all of them are checked.
+    """
     enable_compile_cache()
     n_max = max(graph.n_nodes for graph in graphs) if options.n_max is None else options.n_max
     plain = [gran.Graph(graph.n_nodes, graph.edges) for graph in graphs]
@@ -56,11 +61,13 @@ def fit(options: Any, graphs: Sequence[Any], say: Callable[[str], None]) -> floa
         "node_counts": [graph.n_nodes for graph in plain],
         "edge_counts": [graph.n_edges for graph in plain],
     }
-    _begin(options.out, header)
     init, noise, drawn = jax.random.split(jax.random.key(options.seed), 3)
-    net = eqx.filter_jit(partial(_build, header["sizes"], density))(init)
-    for graph in plain:
-        _check(net, graph, options.order)
+    build = partial(_build, header["sizes"], density)
+    like = eqx.filter_eval_shape(build, init)
+    for file, graph in zip(files, plain):
+        _check(like, file, graph, options.order)
+    _begin(options.out, header)
+    net = eqx.filter_jit(build)(init)
     seen, unseen = _parted(plain, options.held_out, options.seed)
     batches = gran.Batches(
         net, seen, options.batch, orders=options.order, blocks=range(1, options.max_block + 1),
@@ -85,11 +92,11 @@ def _begin(folder: Path, header: dict[str, Any]) -> None:
         raise FileError(f"{folder} holds a model of other graphs or settings; choose another --out")
 
 
-def _check(net: Any, graph: Any, order: Any) -> None:
+def _check(net: Any, file: Path, graph: Any, order: Any) -> None:
     try:
         check_graph(net, graph.reorder(gran.order(graph, order)))
     except ValueError as error:
-        raise DataError(str(error)) from error
+        raise DataError(f"{file}: {error}") from error
 
 
 def _parted(graphs: Sequence[Any], share: float, seed: int) -> tuple[list[Any], list[Any]]:
@@ -124,8 +131,10 @@ def load(folder: Path) -> tuple[gran.GRAN, dict[str, Any]]:
     try:
         build = partial(_build, header["sizes"], header["density"])
         like = eqx.filter_eval_shape(build, jax.random.key(0))
-        steps, counts = header["training"]["steps"], header["node_counts"]
-        seed = header["training"]["seed"]
+        steps, seed = (_whole(header["training"], name) for name in ("steps", "seed"))
+        counts = header["node_counts"]
+        if not counts or not all(isinstance(n, int) and 0 < n <= like.n_max for n in counts):
+            raise ValueError(f"`node_counts` must be numbers of nodes, from 1 to {like.n_max}")
     except (KeyError, TypeError, ValueError) as error:
         raise FileError(f"{file} describes no graph model: {error}") from error
     checkpoints_at = Run(ARM, seed, folder).checkpoints()
@@ -136,6 +145,12 @@ def load(folder: Path) -> tuple[gran.GRAN, dict[str, Any]]:
             raise CheckpointError(f"{folder} is not trained to its end: run `graphs fit` again")
         net = checkpoints.restore(steps, {"model": like})["model"]
     return net, header | {"node_counts": counts}
+
+
+def _whole(fields: dict[str, Any], name: str) -> int:
+    if not isinstance(fields[name], int):
+        raise ValueError(f"`{name}` must be a whole number, got {fields[name]!r}")
+    return fields[name]
 
 
 def sample(options: Any) -> gran.Graphs:

@@ -1,6 +1,7 @@
 """`tenfold graphs fit` and `tenfold graphs sample`: a user's graphs in, graphs like them out."""
 
 import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from tenfold.lab.parsing import UsageError, read
 from tenfold.lab.registry import UnknownName
 from tenfold.lab.run import Interrupted
 
+SEEDS = 2**32
+"""JAX's keys are made of 32 bits."""
 USAGE = """usage: tenfold graphs fit FOLDER [--out RUN] ...
        tenfold graphs sample RUN [--count 10] [--nodes 200] ...
 
@@ -78,22 +81,23 @@ def main(arguments: list[str]) -> int:
 
 def _fit(arguments: list[str]) -> int:
     options = read(FitOptions, arguments, verb="graphs fit")
-    _positive("graphs fit", options, least={"steps": 1, "n_max": 1, "window": 1, "hidden": 1,
+    _in_range("graphs fit", options, least={"steps": 1, "n_max": 1, "window": 1, "hidden": 1,
               "rounds": 1, "mixtures": 1, "max_block": 1, "batch": 1, "windows": 1})  # fmt: skip
-    if not options.learning_rate > 0 or not 0 <= options.held_out < 1:
+    if not 0 < options.learning_rate < math.inf or not 0 <= options.held_out < 1:
         raise UsageError(
-            "graphs fit: --learning-rate must be positive and --held-out from 0 to below 1, got "
-            f"{options.learning_rate:g}, {options.held_out:g}"
+            "graphs fit: --learning-rate must be positive and finite, --held-out from 0 to below "
+            f"1, got {options.learning_rate:g}, {options.held_out:g}"
         )
     from tenfold.lab.commands import _graph_model as store
     from tenfold.lab.data import graph_files
 
+    files = graph_files.files(options.folder)
     graphs = graph_files.load(options.folder, n_max=options.n_max).graphs
     sizes = [graph.n_nodes for graph in graphs]
     print(f"{len(graphs)} graphs of {min(sizes)} to {max(sizes)} nodes in {options.folder}")
     start = time.monotonic()
     try:
-        bits = store.fit(options, graphs, print)
+        bits = store.fit(options, files, graphs, print)
     except Interrupted as stop:
         print(f"interrupted at step {stop.step}; the same command goes on")
         return 130
@@ -105,11 +109,11 @@ def _fit(arguments: list[str]) -> int:
 
 def _sample(arguments: list[str]) -> int:
     options = read(SampleOptions, arguments, verb="graphs sample")
-    _positive("graphs sample", options, least={"count": 1, "nodes": 1, "block": 1,
+    _in_range("graphs sample", options, least={"count": 1, "nodes": 1, "block": 1,
               "max_degree": 1})  # fmt: skip
-    if not options.temperature > 0:
+    if not 0 < options.temperature < math.inf:
         raise UsageError(
-            f"graphs sample: --temperature must be positive, got {options.temperature:g}"
+            f"graphs sample: --temperature must be positive and finite, got {options.temperature:g}"
         )
     if any(options.out.expanduser().glob("graph-*.graphml")):
         raise UsageError(f"graphs sample: {options.out} holds graphs already; choose another --out")
@@ -123,9 +127,11 @@ def _sample(arguments: list[str]) -> int:
     return 0
 
 
-def _positive(verb: str, options: Any, least: dict[str, int]) -> None:
+def _in_range(verb: str, options: Any, least: dict[str, int]) -> None:
     for name, bound in least.items():
         value = getattr(options, name)
         if value is not None and value < bound:
             flag = name.replace("_", "-")
             raise UsageError(f"{verb}: --{flag} must be at least {bound}, got {value}")
+    if not 0 <= options.seed < SEEDS:
+        raise UsageError(f"{verb}: --seed must be from 0 to {SEEDS - 1}, got {options.seed}")
