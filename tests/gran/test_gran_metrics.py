@@ -1,5 +1,6 @@
 """gran.metrics beside enumeration, networkx, and values worked out by hand."""
 
+import jax
 import networkx as nx
 import numpy as np
 import pytest
@@ -137,10 +138,67 @@ def test_labels_count_in_isomorphism():
     ends = [gran.Graph(3, path, np.array(v)) for v in ([0, 1, 1], [1, 1, 0], [1, 0, 1])]
     assert metrics.isomorphic(ends[0], ends[1])
     assert not metrics.isomorphic(ends[0], ends[2])
-    assert not metrics.isomorphic(ends[0], gran.Graph(3, path))
+    assert metrics.isomorphic(ends[0], gran.Graph(3, path))  # with and without: the structure
     links = [gran.Graph(3, path, None, np.array(v)) for v in ([0, 1], [1, 0], [1, 1])]
     assert metrics.isomorphic(links[0], links[1])
     assert not metrics.isomorphic(links[0], links[2])
+
+
+def shuffled(graph, seed):
+    return graph.reorder(np.random.default_rng(seed).permutation(graph.n_nodes))
+
+
+def test_labelled_graphs_are_told_apart_as_by_networkx():
+    """Sparse graphs of 6 nodes, with trees and twins, of two labels and two kinds of edges."""
+
+    def same(a, b):
+        def both(x, y):
+            return x.get("label") == y.get("label")
+
+        return nx.is_isomorphic(a.to_networkx(), b.to_networkx(), both, both)
+
+    rng = np.random.default_rng(0)
+    graphs = []
+    for seed in range(18):
+        plain = gran.as_graph(random_graph(6, 0.3, seed % 6))
+        kinds = rng.integers(2, size=plain.n_edges)
+        graphs.append(gran.Graph(6, plain.edges, rng.integers(2, size=6) * (seed % 3 > 0), kinds))
+    graphs += [shuffled(graph, 1) for graph in graphs]
+    found = [[metrics.isomorphic(a, b) for b in graphs] for a in graphs]
+    assert found == [[same(a, b) for b in graphs] for a in graphs]
+    assert np.trace(found, 18) == 18
+
+
+ALIKE = {
+    "alone": nx.disjoint_union(nx.path_graph(5), nx.empty_graph(1500)),
+    "leaves": nx.disjoint_union(nx.star_graph(1500), nx.cycle_graph(3)),
+    "clique": nx.complete_graph(120),
+    "rings": nx.disjoint_union_all([nx.cycle_graph(5)] * 150),
+    "rings at a hub": nx.Graph(
+        [("hub", 5 * k) for k in range(100)]
+        + [(5 * k + i, 5 * k + (i + 1) % 5) for k in range(100) for i in range(5)]
+    ),
+    "path": nx.path_graph(2000),
+}
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_thousands_of_nodes_that_are_alike_are_no_trouble(name):
+    graph = gran.as_graph(ALIKE[name])
+    assert metrics.isomorphic(graph, shuffled(graph, 0))
+    assert metrics.unique([graph, shuffled(graph, 1)]) == 0.5
+
+
+def test_sparse_random_graphs_are_compared():
+    graph = gran.baselines.erdos_renyi(2000, 1 / 2000, key=jax.random.key(0))
+    edges = graph.edges.copy()
+    moved = gran.Graph(2000, np.concatenate([edges[1:], [spare_pair(graph)]]))
+    assert metrics.novel([shuffled(graph, 0), moved], [graph]) == 0.5
+
+
+def spare_pair(graph):
+    """Two nodes that the graph leaves alone."""
+    return np.flatnonzero(graph.degrees == 0)[[1, 0]]
 
 
 def test_unique_and_novel_are_shares():
@@ -149,9 +207,25 @@ def test_unique_and_novel_are_shares():
     assert metrics.novel(graphs, [PAW, nx.path_graph(5)]) == 0.75
 
 
+def test_graphs_without_labels_are_compared_with_labelled_ones_by_structure():
+    path = np.array([[1, 0], [2, 1]])
+    labelled = [gran.Graph(3, path, np.array(v), np.array([0, 1])) for v in ([0, 1, 1], [1, 1, 1])]
+    plain = [gran.Graph(3, path), gran.Graph(3, path[:1])]
+    assert (
+        metrics.novel(plain, labelled) == metrics.novel(labelled[:1] + plain[1:], plain[:1]) == 0.5
+    )
+    assert metrics.novel(labelled[1:], labelled[:1]) == 1
+    assert metrics.unique(labelled) == 1
+    assert metrics.unique([*labelled, *plain]) == 0.5
+
+
 def test_empty_input_is_refused():
     with pytest.raises(ValueError, match="`graphs` must hold at least one"):
         metrics.degree([])
+    with pytest.raises(ValueError, match="unique: `graphs` must hold at least one graph"):
+        metrics.unique([])
+    with pytest.raises(ValueError, match="novel: `graphs` must hold at least one graph"):
+        metrics.novel([], [PAW])
     with pytest.raises(ValueError, match="at least one node"):
         metrics.degree([nx.empty_graph(0)])
     with pytest.raises(ValueError, match="`sigma` > 0"):

@@ -80,6 +80,11 @@ COUNTS = {
     "cube": (nx.hypercube_graph(3), 48),
     "empty": (nx.empty_graph(4), 24),
     "frucht": (nx.frucht_graph(), 1),
+    "star": (nx.star_graph(900), math.factorial(900)),
+    "tree": (nx.balanced_tree(2, 3), 2**7),
+    "edges": (nx.disjoint_union_all([nx.path_graph(2)] * 9), 2**9 * math.factorial(9)),
+    "parts": (nx.complete_bipartite_graph(3, 4), 6 * 24),
+    "loaded": (nx.disjoint_union(nx.lollipop_graph(4, 2), nx.cycle_graph(5)), 6 * 10),
 }
 
 
