@@ -78,9 +78,43 @@ def test_what_is_no_simple_graph_is_refused(name):
         gran.as_graph(graph)
 
 
+NAN = np.array([[0, np.nan], [np.nan, 0]])
+NO_NUMBERS = {
+    "nan": NAN,
+    "sparse nan": sparse.coo_array(NAN),
+    "infinite": np.array([[0, np.inf], [np.inf, 0]]),
+    "words": np.array([["", "a"], ["a", ""]]),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBERS)
+def test_a_matrix_of_what_is_no_number_is_refused(name):
+    with pytest.raises(ValueError, match="must hold finite numbers"):
+        gran.as_graph(NO_NUMBERS[name])
+
+
+def test_lists_and_numpys_numbers_make_a_graph():
+    graph = gran.Graph(np.int64(3), [[1, 2], [0, 1]], [2, 0, 1], [5, 4])
+    assert graph.n_nodes == 3
+    assert graph.edges.tolist() == [[1, 0], [2, 1]]
+    assert graph.node_labels.tolist() == [2, 0, 1]
+    assert graph.edge_labels.tolist() == [4, 5]
+    assert gran.Graph(2, []).n_edges == 0
+    assert gran.Graph(2, [[1.0, 0.0]]).edges.dtype == np.int64
+
+
 def test_bad_fields_are_refused():
-    with pytest.raises(ValueError, match="between nodes 0 and 1"):
+    with pytest.raises(ValueError, match=r"between nodes 0 and 1, got \[2, 0\]"):
         gran.Graph(2, np.array([[2, 0]]))
+    with pytest.raises(ValueError, match=r"between nodes 0 and 2, got \[1, -1\]"):
+        gran.Graph(3, [[1, -1]])
+    for edges in ([[1.5, 0]], [[np.nan, 0]], [["1", "0"]]):
+        with pytest.raises(ValueError, match="`edges` must be whole numbers"):
+            gran.Graph(3, edges)
+    with pytest.raises(ValueError, match=r"shape \(edges, 2\), got \(2, 3\)"):
+        gran.Graph(3, [[0, 1, 2], [1, 2, 0]])
+    with pytest.raises(ValueError, match="`node_labels` must be whole numbers"):
+        gran.Graph(2, [[1, 0]], [0.5, 1])
     with pytest.raises(ValueError, match="twice"):
         gran.Graph(2, np.array([[1, 0], [0, 1]]))
     with pytest.raises(ValueError, match="node_labels"):

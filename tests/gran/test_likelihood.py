@@ -170,7 +170,10 @@ ORDERS = ("default", "degree", "bfs", "dfs", "kcore")
 
 def test_a_matrix_that_many_orders_give_counts_once(x64, getkey):
     model = small(getkey())
-    one, many = (gran.log_prob(model, nx.complete_graph(5), o) for o in (("dfs",), ORDERS))
+    graph = nx.complete_graph(5)
+    one = gran.log_prob(model, graph, "dfs", block=np.int64(1))
+    many = gran.log_prob(model, graph, ORDERS)
+    assert_close(gran.log_prob(model, graph, lambda g: np.arange(5)).value, one.value)
     assert many.terms.shape == (1,)
     assert many.orders == (ORDERS,)
     assert_close(many.value, one.value)
@@ -232,6 +235,16 @@ def test_what_the_model_cannot_give_is_refused(getkey):
         gran.log_prob(small(getkey(), node_kinds=2, dtype=jnp.float32), nx.path_graph(3))
     with pytest.raises(ValueError, match="`condition` must have length 0"):
         gran.log_prob(model, nx.path_graph(3), condition=np.ones(2))
+    told = small(getkey(), condition_size=2, dtype=jnp.float32)
+    with pytest.raises(ValueError, match=r"`condition` must have length 2.*got shape \(\)"):
+        gran.log_prob(told, nx.path_graph(3), condition=1.0)
+    for start in (-1, 4):
+        with pytest.raises(ValueError, match="`start` must be from 0 to the graph's 3 nodes"):
+            gran.log_prob(model, nx.path_graph(3), start=start)
+    with pytest.raises(ValueError, match="at least one ordering"):
+        gran.log_prob(model, nx.path_graph(3), [])
+    with pytest.raises(ValueError, match=r"must be one of .* got 'depth'"):
+        gran.log_prob(model, nx.path_graph(3), "depth")
     with pytest.raises(ValueError, match="`stride` <= `block`"):
         gran.GRAN(4, block=2, stride=3, key=getkey())
     with pytest.raises(ValueError, match="`window` and `feat_dim` must be >= 1"):

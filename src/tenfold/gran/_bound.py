@@ -16,8 +16,8 @@ from tenfold.gran._batch import Batch, Part, Shapes, assemble, fit, needed
 from tenfold.gran._graph import Graph, as_graph
 from tenfold.gran._isomorphism import log_automorphisms
 from tenfold.gran._likelihood import step_log_probs
-from tenfold.gran._model import GRAN, check_condition, check_graph, check_sizes
-from tenfold.gran._order import Ordering, order
+from tenfold.gran._model import GRAN, Whole, check_condition, check_graph, check_sizes
+from tenfold.gran._order import Ordering, order, several
 from tenfold.gran._train import host_rng
 from tenfold.gran._windows import windows
 
@@ -45,10 +45,10 @@ class Bound(eqx.Module):
 def log_prob(
     model: GRAN,
     graph: Any,
-    orders: Sequence[Ordering] = ("dfs",),
+    orders: Ordering | Sequence[Ordering] = ("dfs",),
     *,
-    block: int | None = None,
-    stride: int | None = None,
+    block: Whole | None = None,
+    stride: Whole | None = None,
     condition: Any = None,
     start: int = 0,
 ) -> Bound:
@@ -58,15 +58,20 @@ def log_prob(
     all matrices of n nodes. Add log p(n) where sizes are random too. A matrix that several
     orderings give counts once. Differentiable in the model.
 
-    **Arguments:** `block`, `stride`: the model's by default. `start`: rows before it are given, and
-    not counted.
+    **Arguments:** `orders`: one or some. `block`, `stride`: the model's by default. `start`: rows
+    before it are given, and not counted.
 
-    **Raises:** ValueError for a graph that the model can't give in one of the orders.
+    **Raises:** ValueError for a graph that the model can't give in one of the orders, a condition
+    of another length, or a `start` beyond the graph.
     """
     check_condition(model, condition)
     graph = as_graph(graph)
+    if not 0 <= start <= graph.n_nodes:
+        raise ValueError(
+            f"log_prob: `start` must be from 0 to the graph's {graph.n_nodes} nodes, got {start}"
+        )
     found: dict[bytes, tuple[Graph, list]] = {}
-    for how in orders:
+    for how in several(orders):
         turned = graph.reorder(order(graph, how))
         found.setdefault(_matrix(turned), (turned, []))[1].append(how)
     if not found:
@@ -125,8 +130,8 @@ def random_log_prob(
     how: str = "uniform",
     *,
     samples: int = 16,
-    block: int | None = None,
-    stride: int | None = None,
+    block: Whole | None = None,
+    stride: Whole | None = None,
     condition: Any = None,
     key: Key,
 ) -> Bound:

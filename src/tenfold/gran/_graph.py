@@ -14,10 +14,11 @@ from tenfold.gran._networkx import from_networkx, looks_like_networkx, to_networ
 class Graph:
     """A simple undirected graph; what it must hold is checked when it is made.
 
-    `as_graph` makes one of networkx, SciPy, dense and edge-index input.
+    Lists will do for its fields. `as_graph` makes one of networkx, SciPy, dense and edge-index
+    input.
 
     **Raises:** ValueError for nodes out of range, self-loops, repeated edges, labels of another
-    length.
+    length, and what is no whole number.
     """
 
     n_nodes: int
@@ -28,21 +29,32 @@ class Graph:
     edge_labels: Int[np.ndarray, " edges"] | None = None
     """A category an edge, from 0."""
 
-    def __post_init__(self) -> None:
-        if self.n_nodes < 0:
-            raise ValueError(f"Graph: `n_nodes` must not be negative, got {self.n_nodes}")
-        edges, labels = _tidy(self.n_nodes, self.edges, self.edge_labels)
-        for name, values, size in (
-            ("node_labels", self.node_labels, self.n_nodes),
-            ("edge_labels", labels, len(edges)),
-        ):
+    def __init__(
+        self,
+        n_nodes: int | np.integer,
+        edges: Any,
+        node_labels: Any = None,
+        edge_labels: Any = None,
+    ) -> None:
+        n = int(n_nodes)
+        if n < 0:
+            raise ValueError(f"Graph: `n_nodes` must not be negative, got {n}")
+        pairs = _whole("edges", edges)
+        pairs = pairs if pairs.size else pairs.reshape(0, 2)
+        if pairs.ndim != 2 or pairs.shape[1] != 2:
+            raise ValueError(f"Graph: `edges` must have shape (edges, 2), got {pairs.shape}")
+        nodes = None if node_labels is None else _whole("node_labels", node_labels)
+        links = None if edge_labels is None else _whole("edge_labels", edge_labels)
+        pairs, links = _tidy(n, pairs, links)
+        for name, values, size in (("node_labels", nodes, n), ("edge_labels", links, len(pairs))):
             if values is not None and (values.shape != (size,) or values.min(initial=0) < 0):
                 raise ValueError(
                     f"Graph: `{name}` must be {size} numbers from 0, got shape {values.shape}, "
                     f"least {values.min(initial=0)}"
                 )
-        object.__setattr__(self, "edges", edges)
-        object.__setattr__(self, "edge_labels", labels)
+        fields = {"n_nodes": n, "edges": pairs, "node_labels": nodes, "edge_labels": links}
+        for name, values in fields.items():
+            object.__setattr__(self, name, values)
 
     @property
     def n_edges(self) -> int:
@@ -102,13 +114,25 @@ class Graph:
         return both[np.lexsort(both.T)].T
 
 
+def _whole(name: str, values: Any) -> np.ndarray:
+    """As integers; whole numbers of another type are taken too."""
+    array = np.asarray(values)
+    kind = array.dtype.kind
+    if kind == "i":
+        return array
+    if array.size and (kind not in "uf" or not np.array_equal(array, np.round(array))):
+        raise ValueError(f"Graph: `{name}` must be whole numbers, got {array.dtype} {values!r:.60}")
+    return array.astype(np.int64)
+
+
 def _tidy(n: int, edges: np.ndarray, labels: np.ndarray | None):
     """Edges as (larger, smaller) in ascending order, and their labels in that order."""
     edges = np.stack([edges.max(axis=1, initial=0), edges.min(axis=1, initial=n)], axis=1)
     if not len(edges):
         return edges.astype(np.int64), labels
     if edges[:, 1].min() < 0 or edges[:, 0].max() >= n:
-        raise ValueError(f"Graph: `edges` must be between nodes 0 and {n - 1}, got {edges.max()}")
+        wrong = edges[(edges[:, 1] < 0) | (edges[:, 0] >= n)][0].tolist()
+        raise ValueError(f"Graph: `edges` must be between nodes 0 and {n - 1}, got {wrong}")
     loops = edges[:, 0] == edges[:, 1]
     if loops.any():
         node = int(edges[loops][0, 0])
@@ -181,7 +205,8 @@ def as_graph(
     - `n_nodes`: for an edge index, whose last nodes may have no edge.
     - `node_label`, `edge_label`: names of networkx attributes that hold categories from 0.
 
-    **Raises:** ValueError for directed graphs, multigraphs, self-loops, and what is no graph.
+    **Raises:** ValueError for directed graphs, multigraphs, self-loops, matrices with entries that
+    are no finite number, and what is no graph.
     """
     if isinstance(graph, Graph):
         return graph
@@ -189,13 +214,13 @@ def as_graph(
         return Graph(*from_networkx(graph, node_label, edge_label))
     if hasattr(graph, "tocoo"):
         entries = graph.tocoo()
-        kept = entries.data != 0
+        kept = _entries(entries.data) != 0
         return _of_matrix(graph.shape, np.stack([entries.row[kept], entries.col[kept]]))
     if isinstance(graph, str | bytes) or not hasattr(graph, "__array__"):
         raise ValueError(f"as_graph: `graph` is a {type(graph).__name__}, which is no graph")
     array = np.asarray(graph)
     if array.ndim == 2 and array.shape[0] == array.shape[1]:
-        return _of_matrix(array.shape, np.stack(np.nonzero(array)))
+        return _of_matrix(array.shape, np.stack(np.nonzero(_entries(array))))
     if array.ndim == 2 and len(array) == 2 and array.dtype.kind in "iu":
         size = int(array.max(initial=-1)) + 1 if n_nodes is None else n_nodes
         return Graph(size, _once(array))
@@ -203,6 +228,12 @@ def as_graph(
         f"as_graph: `graph` must be a square matrix or an integer edge index of shape (2, E), "
         f"got {array.dtype}{list(array.shape)}"
     )
+
+
+def _entries(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind not in "biufc" or not np.isfinite(values).all():
+        raise ValueError("as_graph: `graph`, a matrix, must hold finite numbers, 0 for no edge")
+    return values
 
 
 def _once(index: np.ndarray) -> np.ndarray:

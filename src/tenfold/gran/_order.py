@@ -1,6 +1,6 @@
 """Orderings of a graph's nodes: what makes one matrix of a graph. *Host.*"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -16,6 +16,11 @@ else:
     Ordering = str | Callable  # another name meets our own message, where types are checked too
 """A name, or a function from a `Graph` to a permutation of its nodes."""
 Permutation = Int[np.ndarray, " nodes"]
+
+
+def several(orders: Ordering | Sequence[Ordering]) -> Sequence[Any]:
+    """One ordering or some, as a list."""
+    return [orders] if isinstance(orders, str) or callable(orders) else list(orders)
 
 
 def order(graph: Any, how: Ordering, *, root: int | None = None) -> Permutation:

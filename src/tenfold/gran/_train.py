@@ -14,7 +14,7 @@ from tenfold.gran._batch import Batch, Part, Shapes, assemble, fit, needed
 from tenfold.gran._graph import as_graph
 from tenfold.gran._likelihood import step_log_probs
 from tenfold.gran._model import GRAN, Whole, check_condition, check_graph, check_sizes
-from tenfold.gran._order import Ordering, order
+from tenfold.gran._order import Ordering, order, several
 from tenfold.gran._windows import windows
 
 
@@ -61,7 +61,7 @@ def make_batch(
         )
     check_condition(model, conditions, len(graphs))
     rng = host_rng(key)
-    some = [orders] if isinstance(orders, str) or callable(orders) else list(orders)
+    some = several(orders)
     told = [None] * len(graphs) if conditions is None else np.asarray(conditions)
     parts = [
         _part(model, graph, condition, some, blocks, stride, steps_per_graph, rng)
