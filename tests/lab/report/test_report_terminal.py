@@ -115,6 +115,22 @@ def test_sabotaged_runs_are_not_counted_but_checked(tmp_path):
             "[-0.005, 0.045]",
             "needs +-0.02",
         ),
+        (  # rounded as the other end is, it would be 0.0
+            {"compare": "difference", "tolerance": 0.0},
+            [1.515, 2.515, 3.515],
+            [5, 5, 5],
+            "-2.5 vs none",
+            "[-5.0, -0.001]",
+            "needs < 0",
+        ),
+        (  # ... and here what it must exceed
+            {"compare": "difference", "tolerance": 0.1, "direction": "higher"},
+            [6.585, 7.585, 8.585],
+            [5, 5, 5],
+            "+2.6 vs none",
+            "[+0.101, +5.1]",
+            "needs > +0.1",
+        ),
     ],
 )
 def test_a_measurement_is_said_beside_what_it_needs(

@@ -58,7 +58,9 @@ def describe(record: ClaimRecord) -> Measured:
     low, high = verdict.low + offset, verdict.high + offset
     digits = _decimals(low, high)
     signed = "+" if _is_difference(record) else ""
-    shown = [_fixed(value, digits, signed) for value in (verdict.mean + offset, low, high)]
+    marks = {0.0, offset - record.claim.tolerance, offset + record.claim.tolerance}
+    shown = [_fixed(verdict.mean + offset, digits, signed)]
+    shown += [_bound(value, digits, signed, marks) for value in (low, high)]
     seeds = len(verdict.differences)
     if math.isfinite(low) and math.isfinite(high):
         interval = f"[{shown[1]}, {shown[2]}]"
@@ -119,6 +121,22 @@ def _fixed(value: float, decimals: int | None, signed: str) -> str:
         return f"{value:{signed}.{3 if abs(value) < 1e-3 else 5}g}"
     rounded = round(value, decimals) + 0.0  # + 0.0: no "-0.00"
     return f"{rounded:{signed}.{max(decimals, 0)}f}"
+
+
+def _bound(value: float, decimals: int | None, signed: str, marks: set[float]) -> str:
+    """An end of an interval, with as many decimals more as keep it off what it is judged by."""
+    if decimals is None or not math.isfinite(value):
+        return _fixed(value, decimals, signed)
+    for more in range(decimals, 10):
+        text = _fixed(value, more, signed)
+        if all(_side(float(text), mark) == _side(value, mark) for mark in marks):
+            return text
+    return _fixed(value, decimals, signed)
+
+
+def _side(value: float, mark: float) -> int:
+    """-1 below the mark, 0 on it but for rounding errors, 1 above."""
+    return 0 if math.isclose(value, mark, rel_tol=1e-9, abs_tol=1e-9) else 1 if value > mark else -1
 
 
 def paper_numbers(record: ClaimRecord) -> tuple[str, str] | None:
