@@ -11,9 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from tenfold.hollow._sets import Rule, Sets, dependent, everything
+from tenfold.hollow._products import convolution, dot
+from tenfold.hollow._sets import (
+    Rule,
+    Sets,
+    by_word,
+    dependent,
+    everything,
+    shapes,
+    united,
+    words,
+)
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, Rule] = {"dot_general": dot, "conv_general_dilated": convolution}
 
 _KEEP_ZERO = (
     "neg", "sign", "abs", "sqrt", "cbrt", "sin", "tan", "asin", "atan", "sinh", "tanh", "asinh",
@@ -44,10 +54,6 @@ def _rule(*names: str):
     return register
 
 
-def shapes(equation: core.JaxprEqn) -> list[tuple[int, ...]]:
-    return [tuple(getattr(v.aval, "shape", ())) for v in equation.outvars]
-
-
 def mixed(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Sets]:
     return [everything(shape, operands, n) for shape in shapes(equation)]
 
@@ -58,12 +64,18 @@ def _elementwise(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> l
     if name == "select_n" and operands[0].value is not None:
         return [_selected(np.asarray(operands[0].value, int), operands[1:], n)]
     for shape, inside in zip(shapes(equation), _each_output(name, operands)):
-        sets = np.zeros((*shape, n), bool)
-        for operand in inside:
-            if operand.sets is not None:
-                sets |= operand.sets
+        sets = _broadest(shape, inside, n)
         found.append(dependent(sets, np.broadcast_to(_zeros(equation, inside), shape)))
     return found
+
+
+def _broadest(shape: tuple[int, ...], operands: Sequence[Sets], n: int) -> np.ndarray:
+    """Of each entry all that it depends on in any operand; scalars stand for all entries."""
+    sets = np.zeros((*shape, words(n)), np.uint64)
+    for operand in operands:
+        if operand.sets is not None:
+            sets |= operand.sets
+    return sets
 
 
 def _each_output(name: str, operands: Sequence[Sets]) -> list[list[Sets]]:
@@ -85,11 +97,15 @@ def _zeros(equation: core.JaxprEqn, operands: Sequence[Sets]) -> Any:
 
 def _selected(which: np.ndarray, cases: Sequence[Sets], n: int) -> Sets:
     shape = cases[0].shape
-    which = np.broadcast_to(which, shape)
-    zero = np.choose(which, [case.zero for case in cases])
+    which = np.clip(np.broadcast_to(which, shape), 0, len(cases) - 1)
+    zero = cases[0].zero
+    for i, case in enumerate(cases[1:], 1):
+        zero = np.where(which == i, case.zero, zero)
     if all(case.sets is None for case in cases):
         return Sets(shape, None, zero)
-    sets = np.choose(which[..., None], [case.dense(n) for case in cases])
+    sets = cases[0].dense(n)
+    for i, case in enumerate(cases[1:], 1):
+        sets = np.where((which == i)[..., None], case.dense(n), sets)
     return dependent(sets, zero)
 
 
@@ -149,83 +165,31 @@ def _looked_up(numbers: np.ndarray, data: Sequence[Sets], n: int) -> Sets:
     numbers = np.where((numbers < 0) | (numbers >= zero.size - 1), zero.size - 1, numbers)
     if all(operand.sets is None for operand in data):
         return Sets(numbers.shape, None, zero[numbers])
-    flat = [operand.dense(n).reshape(-1, n) for operand in data]
-    return dependent(np.concatenate([*flat, np.zeros((1, n), bool)])[numbers], zero[numbers])
+    flat = [o.dense(n).reshape(o.zero.size, words(n)) for o in data]
+    flat.append(np.zeros((1, words(n)), np.uint64))
+    return dependent(np.concatenate(flat)[numbers], zero[numbers])
 
 
 @_rule("scatter")
 def _scatter(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> Sequence[Sets]:
     operand, indices, updates = operands
-    if indices.value is None:
+    # `x.at[i].apply(f)` is a scatter too: of zeros, with f for what becomes of the entries there.
+    if indices.value is None or equation.params.get("update_jaxpr") is not None:
         return mixed(equation, operands, n)
+    params = equation.params
+    options = {"dimension_numbers": params["dimension_numbers"], "mode": params["mode"]}
     old = jnp.arange(operand.zero.size, dtype=jnp.int32).reshape(operand.shape)
     new = operand.zero.size + jnp.arange(updates.zero.size, dtype=jnp.int32)
-    names = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")
-    options = {name: equation.params[name] for name in names}
     numbers = jax.lax.scatter(old, indices.value, new.reshape(updates.shape), **options)
-    return [_looked_up(np.asarray(numbers), [operand, updates], n)]
-
-
-@_rule("dot_general")
-def _dot(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Sets]:
-    """Of indicators: a positive sum has a term in which neither factor is a known 0."""
-    (left, right), (left_batch, right_batch) = equation.params["dimension_numbers"]
-    a, b = operands
-    a_order = _order(a, left_batch, left, last=True)
-    b_order = _order(b, right_batch, right, last=False)
-    count = len(left_batch), len(left)
-    here = _matrices(~a.zero, a_order, count, last=True)
-    there = _matrices(~b.zero, b_order, count, last=False)
-    shape = shapes(equation)[0]
-    sets = np.zeros((*shape, n), bool)
-    if a.sets is not None:
-        sides = [_matrices(a.sets[..., s], a_order, count, last=True) for s in range(n)]
-        sets |= np.stack([(side @ there > 0.5).reshape(shape) for side in sides], -1)
-    if b.sets is not None:
-        sides = [_matrices(b.sets[..., s], b_order, count, last=False) for s in range(n)]
-        sets |= np.stack([(here @ side > 0.5).reshape(shape) for side in sides], -1)
-    return [dependent(sets, (here @ there < 0.5).reshape(shape))]
-
-
-def _order(operand: Sets, batch: Sequence[int], summed: Sequence[int], *, last: bool) -> list[int]:
-    free = [i for i in range(len(operand.shape)) if i not in (*batch, *summed)]
-    return [*batch, *free, *summed] if last else [*batch, *summed, *free]
-
-
-def _matrices(a: np.ndarray, order: Sequence[int], count: tuple[int, int], *, last: bool) -> Any:
-    """(batch, free, summed) or (batch, summed, free), of float32."""
-    batch, summed = count
-    a = a.transpose(order).astype(np.float32)
-    split = a.ndim - summed if last else batch + summed
-    sizes = [a.shape[:batch], a.shape[batch:split], a.shape[split:]]
-    return a.reshape([int(np.prod(size, dtype=int)) for size in sizes])
-
-
-@_rule("conv_general_dilated")
-def _convolution(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Sets]:
-    params = dict(equation.params)
-    params |= {"preferred_element_type": np.dtype(np.float32), "precision": None}
-
-    def product(a: Any, b: Any) -> Any:
-        return equation.primitive.bind(a, b, **params)
-
-    a, b = operands
-    left, right = (jnp.asarray(~operand.zero, jnp.float32) for operand in operands)
-    zero = np.asarray(product(left, right)) < 0.5
-    sets = np.zeros((*zero.shape, n), bool)
-    if a.sets is not None:
-        sets |= _positive(jax.vmap(product, (-1, None), -1)(_indicator(a.sets), right))
-    if b.sets is not None:
-        sets |= _positive(jax.vmap(product, (None, -1), -1)(left, _indicator(b.sets)))
-    return [dependent(sets, zero)]
-
-
-def _indicator(sets: np.ndarray) -> Any:
-    return jnp.asarray(sets, jnp.float32)
-
-
-def _positive(count: Any) -> np.ndarray:
-    return np.asarray(count) > 0.5
+    found = _looked_up(np.asarray(numbers), [operand, updates], n)
+    ones = jnp.ones(updates.shape, jnp.int32)
+    hits = np.asarray(jax.lax.scatter_add(0 * old, indices.value, ones, **options))
+    if hits.max(initial=0) < 2:
+        return [found]
+    # Which of several updates of an entry stays is not defined.
+    zero = np.where(hits > 1, updates.zero.all(), found.zero)
+    union = everything(operand.shape, [updates], n).dense(n)
+    return [dependent(np.where((hits > 1)[..., None], union, found.dense(n)), zero)]
 
 
 @_rule("reduce_window_sum", "reduce_window_max", "cumsum", "cummax", "cumlogsumexp", "cumprod",
@@ -234,12 +198,12 @@ def _window(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[S
     name, params = equation.primitive.name, equation.params
     sets = operands[0].dense(n)
     if not name.startswith("cum"):
-        primitive = equation.primitive
-        found = jax.vmap(lambda a: primitive.bind(a, **params), -1, -1)(_indicator(sets))
-        return [dependent(_positive(found), np.zeros(found.shape[:-1], bool))]
+        window = jax.vmap(lambda a: equation.primitive.bind(a, **params), -1, -1)
+        shape = shapes(equation)[0]
+        return [dependent(by_word(window, sets), np.zeros(shape, bool))]
     axis, back = params["axis"], slice(None, None, -1 if params["reverse"] else 1)
     turned = np.moveaxis(sets, axis, 0)[back]
-    found = np.moveaxis(np.logical_or.accumulate(turned, axis=0)[back], 0, axis)
+    found = np.moveaxis(np.bitwise_or.accumulate(turned, axis=0)[back], 0, axis)
     zero = np.moveaxis(operands[0].zero, axis, 0)[back]
     zero = np.moveaxis(np.logical_and.accumulate(zero, axis=0)[back], 0, axis)
     # A sum of zeros is 0, a running maximum or product of them too, but exp(0) is not.
@@ -250,19 +214,19 @@ def _window(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[S
        "argmax", "argmin")  # fmt: skip
 def _reduce(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Sets]:
     axes = tuple(equation.params["axes"])
-    zero = operands[0].zero.all(axes) & (not equation.primitive.name.startswith("arg"))
-    return [dependent(operands[0].dense(n).any(axes), zero)]
+    name, shape = equation.primitive.name, operands[0].shape
+    zero = operands[0].zero.all(axes) & (not name.startswith("arg"))
+    if name != "reduce_sum":  # of no entries at all the largest is -inf, and the product 1
+        zero &= all(shape[axis] for axis in axes)
+    return [dependent(united(operands[0].dense(n), axes), zero)]
 
 
 @_rule("sort", "top_k")
 def _along(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Sets]:
     params = equation.params
     axis = params.get("dimension", params.get("axis", operands[0].zero.ndim - 1))
-    sets = np.zeros((*operands[0].shape, n), bool)
-    for operand in operands:
-        sets |= operand.dense(n)
-    sets = sets.any(axis, keepdims=True)
+    sets = united(_broadest(operands[0].shape, operands, n), (axis,), keepdims=True)
     return [
-        dependent(np.broadcast_to(sets, (*shape, n)), np.zeros(shape, bool))
+        dependent(np.broadcast_to(sets, (*shape, words(n))), np.zeros(shape, bool))
         for shape in shapes(equation)
     ]

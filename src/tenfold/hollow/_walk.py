@@ -1,19 +1,48 @@
 """Dependence through a whole jaxpr: calls are entered, loops unrolled or run to a fixed point."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
+from jax.ref import Ref
 
-from tenfold.hollow._propagation import RULES, mixed, shapes
-from tenfold.hollow._sets import Sets, dependent, everything, joined, known, unknown
+from tenfold.hollow._propagation import RULES, mixed
+from tenfold.hollow._sets import (
+    Sets,
+    anything,
+    dependent,
+    everything,
+    joined,
+    known,
+    shapes,
+    unknown,
+)
+
+Constant = Callable[[Any], Sets]
+"""What is to be thought of an array that a program has closed over: `fixed` or `free`."""
 
 
-def walk(jaxpr: core.Jaxpr, consts: Sequence[Any], operands: Sequence[Sets], n: int) -> list[Sets]:
+def fixed(value: Any) -> Sets:
+    """It stays what it is."""
+    return unknown(value.shape) if isinstance(value, Ref) else known(value)
+
+
+def free(value: Any) -> Sets:
+    """JAX's floating-point arrays may be parameters: any values. NumPy's, and masks, stay."""
+    may_change = isinstance(value, jax.Array) and eqx.is_inexact_array(value)
+    return unknown(value.shape) if may_change else fixed(value)
+
+
+def walk(
+    closed: core.ClosedJaxpr, operands: Sequence[Sets], n: int, constant: Constant
+) -> list[Sets]:
     """The outputs' dependence on n inputs, given the operands'."""
-    found: dict[Any, Sets] = dict(zip(jaxpr.constvars, map(known, consts)))
+    jaxpr = closed.jaxpr
+    found: dict[Any, Sets] = dict(zip(jaxpr.constvars, map(constant, closed.consts)))
     found |= dict(zip(jaxpr.invars, operands))
 
     def read(variable: Any) -> Sets:
@@ -21,20 +50,24 @@ def walk(jaxpr: core.Jaxpr, consts: Sequence[Any], operands: Sequence[Sets], n: 
 
     for equation in jaxpr.eqns:
         inside = [read(v) for v in equation.invars]
-        for variable, out in zip(equation.outvars, _outputs(equation, inside, n)):
+        for variable, out in zip(equation.outvars, _outputs(equation, inside, n, constant)):
             out.origin = out.origin or (equation, inside)
             found[variable] = out
     return [read(v) for v in jaxpr.outvars]
 
 
-def _outputs(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> Sequence[Sets]:
+def _outputs(
+    equation: core.JaxprEqn, operands: Sequence[Sets], n: int, constant: Constant
+) -> Sequence[Sets]:
     name = equation.primitive.name
     if name in _LOOPS:
-        return _LOOPS[name](equation, operands, n)
+        return _LOOPS[name](equation, operands, n, constant)
     body = _body(equation)
     if body is not None:
-        return walk(body.jaxpr, body.consts, operands, n)
-    if all(operand.value is not None for operand in operands) and not equation.effects:
+        return walk(body, operands, n, constant)
+    if equation.effects:  # a reference, or the host: it may give back what was put there before
+        return [anything(shape, n) for shape in shapes(equation)]
+    if all(operand.value is not None for operand in operands):
         return _evaluated(equation, operands)
     if name in RULES:
         return RULES[name](equation, operands, n)
@@ -67,7 +100,9 @@ def _body(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
     return None
 
 
-def _scan(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Sets]:
+def _scan(
+    equation: core.JaxprEqn, operands: Sequence[Sets], n: int, constant: Constant
+) -> list[Sets]:
     params = equation.params
     first, carried = params["num_consts"], params["num_carry"]
     consts, carry = operands[:first], list(operands[first : first + carried])
@@ -78,7 +113,7 @@ def _scan(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Set
     rows: dict[int, Sequence[Sets]] = {}
     for i in reversed(order) if params["reverse"] else order:
         sliced = [_row(column, i) for column in columns]
-        out = walk(inner.jaxpr, inner.consts, [*consts, *carry, *sliced], n)
+        out = walk(inner, [*consts, *carry, *sliced], n, constant)
         carry, rows[i] = out[:carried], out[carried:]
     stacked = [_stack(column, n) for column in zip(*(rows[i] for i in order))]
     return [*carry, *stacked]
@@ -99,7 +134,9 @@ def _stack(rows: Sequence[Sets], n: int) -> Sets:
     return dependent(np.stack([row.dense(n) for row in rows]), zero)
 
 
-def _while(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Sets]:
+def _while(
+    equation: core.JaxprEqn, operands: Sequence[Sets], n: int, constant: Constant
+) -> list[Sets]:
     params = equation.params
     tests, bodies = params["cond_nconsts"], params["body_nconsts"]
     of_test, of_body = operands[:tests], operands[tests : tests + bodies]
@@ -107,11 +144,11 @@ def _while(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> list[Se
     carry = [Sets(c.shape, c.sets, c.zero, None, c.origin) for c in operands[tests + bodies :]]
     moving = True
     while moving:
-        out = walk(inner.jaxpr, inner.consts, [*of_body, *carry], n)
+        out = walk(inner, [*of_body, *carry], n, constant)
         both = [joined(a, b, n) for a, b in zip(carry, out)]
         moving = any(not _same(a, b, n) for a, b in zip(carry, both))
         carry = both
-    stops = walk(test.jaxpr, test.consts, [*of_test, *carry], n)
+    stops = walk(test, [*of_test, *carry], n, constant)
     return _told_by(stops, carry, n)
 
 
@@ -127,12 +164,14 @@ def _told_by(switch: Sequence[Sets], outputs: Sequence[Sets], n: int) -> list[Se
     return [joined(out, more, n) for out, more in zip(outputs, decided)]
 
 
-def _cond(equation: core.JaxprEqn, operands: Sequence[Sets], n: int) -> Sequence[Sets]:
+def _cond(
+    equation: core.JaxprEqn, operands: Sequence[Sets], n: int, constant: Constant
+) -> Sequence[Sets]:
     switch, *operands = operands
     branches = equation.params["branches"]
     if switch.value is not None:
         branches = [branches[int(np.clip(int(switch.value), 0, len(branches) - 1))]]
-    results = [walk(b.jaxpr, b.consts, operands, n) for b in branches]
+    results = [walk(b, operands, n, constant) for b in branches]
     outputs = results[0]
     for other in results[1:]:
         outputs = [joined(a, b, n) for a, b in zip(outputs, other)]
