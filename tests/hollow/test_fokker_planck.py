@@ -174,6 +174,18 @@ def test_knots_are_met_and_slopes_are_continuous(x64, getkey):
     assert_close(parabola(1.4)[1], jnp.full((1, 1), 1.4**2))
 
 
+def test_beyond_the_knots_a_mixture_stays_what_it_is_at_the_ends(x64):
+    times = jnp.array([0.0, 0.5, 2.0])
+    knots = KnotMixture(times, jnp.zeros((3, 1)), (times**2)[:, None, None], -times[:, None, None])
+    ends = jax.jit(jax.vmap(knots))(jnp.array([-5.0, 0.0, 2.0, 9.0]))
+    for leaf in ends:
+        np.testing.assert_array_equal(leaf[0], leaf[1])
+        np.testing.assert_array_equal(leaf[3], leaf[2])
+    # At the ends themselves it still moves: the slope is that from within.
+    slopes = jax.jit(jax.vmap(jax.jacfwd(lambda t: knots(t)[1][0, 0])))(jnp.array([-1.0, 0.0, 2.0, 3.0]))
+    assert_close(slopes, jnp.array([0.0, 0.5, 2.5, 0.0]))
+
+
 def test_a_path_is_fitted_to_snapshots(getkey):
     """Moving Gaussians: the fitted means and scales are theirs, at the times between too."""
     times = jnp.linspace(0.0, 1.0, 5)
@@ -259,5 +271,42 @@ def test_wrong_input_is_refused_by_name(getkey):
         MixturePath(ou_parameters)(jnp.asarray(0.0), jnp.ones(3))
     with pytest.raises(ValueError, match="`power` must be 1 or 2"):
         fit_sde(MixturePath(ou_parameters), ou_drift, constant, 0, 1, power=3, key=getkey())
-    with pytest.raises(ValueError, match="at least 2 knots"):
-        KnotMixture(jnp.zeros(1), jnp.zeros((1, 1)), jnp.zeros((1, 1, 1)), jnp.zeros((1, 1, 1)))
+    with pytest.raises(ValueError, match="`batch` must be at least 1, got 0"):
+        fit_sde(MixturePath(ou_parameters), ou_drift, constant, 0, 1, batch=0, key=getkey())
+    with pytest.raises(ValueError, match="`t1` must not be before `t0`"):
+        fit_sde(MixturePath(ou_parameters), ou_drift, constant, 2, 0, key=getkey())
+
+
+@pytest.mark.parametrize(
+    ("times", "k", "m", "message"),
+    [
+        ([0.0], 1, 2, "`times` needs at least 2 knots"),
+        ([[0.0, 1.0]], 2, 2, "`times` needs at least 2 knots"),
+        ([0.0, 2.0, 1.0], 3, 2, "`times` must increase"),
+        ([0.0, 0.0, 1.0], 3, 2, "`times` must increase"),
+        ([0.0, 1.0, jnp.nan], 3, 2, "`times` must increase"),
+        ([0.0, 1.0, 2.0], 2, 2, "a row for each of the 3 `times`, got 2"),
+        ([0.0, 1.0, 2.0], 3, 1, r"`logits` must have shape \(K, M\).* got \(3, 1\), \(3, 2, 1\)"),
+    ],
+)
+def test_knots_that_are_none_are_refused(times, k, m, message):
+    with pytest.raises(ValueError, match=message):
+        KnotMixture(jnp.array(times), jnp.zeros((k, m)), jnp.zeros((k, 2, 1)), jnp.zeros((k, 2, 1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"samples": [[[jnp.nan]], [[0.0]]]}, "`samples` must be finite, but 1 of"),
+        ({"times": [jnp.nan, 1.0]}, "`times` must be finite, but 1 of"),
+        ({"samples": np.zeros((2, 0, 1))}, "`samples` must hold a point"),
+        ({"samples": np.zeros((2, 1, 1), int)}, "`samples` must hold real floating-point"),
+        ({"times": [0.0, 0.5, 1.0]}, r"`samples` must have shape \(T, n, d\) with T = 3"),
+        ({"times": 0.0}, r"`times` must have shape \(T,\)"),
+        ({"batch": 0}, "`batch` must be at least 1, got 0"),
+    ],
+)
+def test_snapshots_that_are_none_are_refused(change, message, getkey):
+    arguments = {"times": [0.0, 1.0], "samples": np.zeros((2, 1, 1)), "batch": 4} | change
+    with pytest.raises(ValueError, match=message):
+        fit_path(MixturePath(ou_parameters), **arguments, key=getkey())

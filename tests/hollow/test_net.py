@@ -8,7 +8,16 @@ from hollow_problems import KINDS, Leaky
 
 from helpers import assert_close, count_primitives
 from tenfold import base, hollow
-from tenfold.hollow import HollowNet, MaskedMLP, PointwiseMLP, dimwise, hollow_mlp, jacobian_parts
+from tenfold.hollow import (
+    HollowNet,
+    MaskedMLP,
+    PointwiseMLP,
+    dimwise,
+    dimwise_laplacian,
+    divergence,
+    hollow_mlp,
+    jacobian_parts,
+)
 
 MODES = ("taylor", "forward", "reverse")
 
@@ -193,6 +202,11 @@ def test_wrong_input_is_refused_by_name(getkey):
     bad = HollowNet(lambda t, x, args: x, net.transformer)
     with pytest.raises(ValueError, match=r"`conditioner` must return \(4, d_h\)"):
         bad(0.0, jnp.ones(4))
+    plain = lambda t, x, args: x**2  # noqa: E731
+    for of in (dimwise, dimwise_laplacian, jacobian_parts):
+        with pytest.raises(ValueError, match=rf"{of.__name__}: `net` must be a HollowNet"):
+            of(plain, 0.0, jnp.ones(4))
+    assert divergence(plain, 0.0, jnp.ones(4)) == 8
 
 
 def test_the_dtype_is_the_states(getkey):

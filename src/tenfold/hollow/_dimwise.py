@@ -21,7 +21,7 @@ nested, 2^k passes; for order 1 all cost the same, and `reverse` keeps the forwa
 
 
 def dimwise(
-    net: HollowNet,
+    net: HollowNet | Callable,
     t: RealScalarLike,
     x: Array,
     args: Any = None,
@@ -35,7 +35,7 @@ def dimwise(
 
     **Arguments:** `order`: k >= 1. `mode`: see `Mode`; the results are the same.
 
-    **Raises:** ValueError for another order or mode.
+    **Raises:** ValueError for another order or mode, and for a field that is no `HollowNet`.
 
     **Cost:** one pass through the conditioner, whatever the order; order + 1 through the
     transformer. Gradients with respect to anything are right, the conditioner's parameters
@@ -48,8 +48,18 @@ def dimwise(
             f"dimwise: `order` must be at least 1 and `mode` one of {', '.join(_MODES)}; got "
             f"{order} and {mode!r}"
         )
-    value, derivatives = _MODES[mode](net.held(t, x, args), x, order)
+    value, derivatives = _MODES[mode](_as_hollow("dimwise", net).held(t, x, args), x, order)
     return value, tuple(derivatives)
+
+
+def _as_hollow(who: str, net: HollowNet | Callable) -> HollowNet:
+    if not isinstance(net, HollowNet):
+        raise ValueError(
+            f"{who}: `net` must be a HollowNet, got {getattr(net, '__name__', type(net).__name__)};"
+            " of other fields `tenfold.base.jacobian_diagonal` and `value_and_divergence` tell the "
+            "diagonal and its sum"
+        )
+    return net
 
 
 def _taylor(act: Callable, x: Array, order: int) -> tuple[Array, Any]:
@@ -91,7 +101,7 @@ _MODES = {"taylor": _taylor, "forward": _forward, "reverse": _reverse}
 
 
 def value_and_divergence(
-    net: HollowNet, t: RealScalarLike, x: Array, args: Any = None
+    net: HollowNet | Callable, t: RealScalarLike, x: Array, args: Any = None
 ) -> tuple[Array, Scalar]:
     """f(t, x) and sum_i df_i/dx_i, exactly, for one extra pass through the transformer.
 
@@ -100,13 +110,16 @@ def value_and_divergence(
     return value_and_divergence_of(net, t, x, args)
 
 
-def divergence(net: HollowNet, t: RealScalarLike, x: Array, args: Any = None) -> Scalar:
+def divergence(net: HollowNet | Callable, t: RealScalarLike, x: Array, args: Any = None) -> Scalar:
     """sum_i df_i/dx_i: the second half of `value_and_divergence`."""
     return value_and_divergence(net, t, x, args)[1]
 
 
-def dimwise_laplacian(net: HollowNet, t: RealScalarLike, x: Array, args: Any = None) -> Scalar:
+def dimwise_laplacian(
+    net: HollowNet | Callable, t: RealScalarLike, x: Array, args: Any = None
+) -> Scalar:
     """sum_i d^2 f_i/dx_i^2, of the vector field f; not the Laplacian of a scalar function."""
+    net = _as_hollow("dimwise_laplacian", net)
     return jnp.sum(dimwise(net, t, x, args, order=2)[1][1])
 
 
@@ -149,12 +162,15 @@ class JacobianParts(NamedTuple):
         return whole, lx.DiagonalLinearOperator(1 / diagonal)
 
 
-def jacobian_parts(net: HollowNet, t: RealScalarLike, x: Array, args: Any = None) -> JacobianParts:
+def jacobian_parts(
+    net: HollowNet | Callable, t: RealScalarLike, x: Array, args: Any = None
+) -> JacobianParts:
     """The Jacobian of `net` at (t, x) as a diagonal and a hollow Lineax operator.
 
     **Cost:** of the diagonal one extra pass through tau; of each product with the hollow part one
     JVP (or VJP) of the net.
     """
+    net = _as_hollow("jacobian_parts", net)
     _, diagonal = net.value_and_jacobian_diagonal(t, x, args)
     like = jax.ShapeDtypeStruct(x.shape, x.dtype)
     return JacobianParts(diagonal, lx.FunctionLinearOperator(_HollowProduct(net, t, x, args), like))

@@ -5,9 +5,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
+from tenfold.base._checks import as_float_tree
 from tenfold.base.fit import fit
 from tenfold.base.typing import Key, VectorField
 from tenfold.hollow._fokker_planck import fokker_planck_residual
@@ -25,8 +28,8 @@ class Fitted(eqx.Module):
 
 def fit_path(
     path: MixturePath,
-    times: Float[Array, " T"],
-    samples: Float[Array, "snapshots n d"],
+    times: Any,
+    samples: Any,
     *,
     steps: int = 1000,
     batch: int = 256,
@@ -35,18 +38,25 @@ def fit_path(
 ) -> tuple[MixturePath, Float[Array, " steps"]]:
     """Maximum likelihood: `path` after minimising -mean log p(t_k, x) over snapshots.
 
-    **Arguments:** `samples`: n points at each of `times`; need not be paths. `batch`: points a
-    step, drawn from all times. `optimiser`: by default Adam at 1e-2.
+    **Arguments:** `times`: (T,). `samples`: (T, n, d), n points at each of `times`; need not be
+    paths. `batch`: points a step, drawn from all times. `optimiser`: by default Adam at 1e-2.
 
     **Returns:** the path, and the loss in nats before each step.
 
-    **Raises:** ValueError if there are not as many snapshots as times.
+    **Raises:** ValueError unless there are as many snapshots as times, of one point at least, and
+    all is finite.
     """
-    if samples.ndim != 3 or samples.shape[0] != times.shape[0]:
+    samples = as_float_tree("samples", jnp.asarray(samples))
+    times = jnp.asarray(times, samples.dtype)
+    if times.ndim != 1 or samples.ndim != 3 or samples.shape[0] != times.shape[0]:
         raise ValueError(
-            f"fit_path: `samples` must have shape (T, n, d) with T = {times.shape[0]} times, got "
-            f"{samples.shape}"
+            "fit_path: `times` must have shape (T,) and `samples` must have shape (T, n, d) with "
+            f"T = {times.size} times, got {times.shape} and {samples.shape}"
         )
+    if not samples.size:
+        raise ValueError(f"fit_path: `samples` must hold a point at least, got {samples.shape}")
+    _check_finite(times=times, samples=samples)
+    _check_batch("fit_path", batch)
 
     def loss(path: MixturePath, key: Key) -> Array:
         which, who = jax.random.split(key)
@@ -86,12 +96,15 @@ def fit_sde(
     - `power`: 1 or 2.
     - `optimiser`: by default Adam at 1e-2.
 
-    **Raises:** ValueError for another power.
+    **Raises:** ValueError for another power, an empty batch, or t1 before t0.
 
     Source: arXiv 1912.03579, section 5.
     """
     if power not in (1, 2):
         raise ValueError(f"fit_sde: `power` must be 1 or 2, got {power}")
+    _check_batch("fit_sde", batch)
+    if not isinstance(t0, Tracer) and not isinstance(t1, Tracer) and not t0 <= t1:
+        raise ValueError(f"fit_sde: `t1` must not be before `t0`, got t0 = {t0} and t1 = {t1}")
     dynamic, static = eqx.partition(diffusion, eqx.is_inexact_array)
 
     def loss(model: tuple, key: Key) -> Array:
@@ -113,3 +126,15 @@ def fit_sde(
 
 def _adam(optimiser: optax.GradientTransformation | None) -> optax.GradientTransformation:
     return optax.adam(1e-2) if optimiser is None else optimiser
+
+
+def _check_batch(who: str, batch: int) -> None:
+    if batch < 1:
+        raise ValueError(f"{who}: `batch` must be at least 1, got {batch}")
+
+
+def _check_finite(**arrays: Array) -> None:
+    for name, array in arrays.items():
+        bad = 0 if isinstance(array, Tracer) else int(np.sum(~np.isfinite(array)))
+        if bad:
+            raise ValueError(f"fit_path: `{name}` must be finite, but {bad} of its numbers are not")

@@ -7,6 +7,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float
 
 from tenfold.base.typing import Key, RealScalarLike, Scalar
@@ -76,8 +78,12 @@ class MixturePath(eqx.Module):
 class KnotMixture(eqx.Module):
     """Parameters by cubic interpolation between knots in time: no network, and C^1.
 
+    Before the first knot and after the last they stay what they are there.
+
     **Arguments:** `times` (K,), increasing; `logits` (K, M), `means` (K, M, d) and `log_scales`
     (K, M, d), the values there. Slopes at inner knots are those of the parabola through three.
+
+    **Raises:** ValueError for other shapes, or times that do not increase.
     """
 
     times: Float[Array, " K"]
@@ -85,15 +91,14 @@ class KnotMixture(eqx.Module):
     means: Float[Array, "K M d"]
     log_scales: Float[Array, "K M d"]
 
-    def __check_init__(self) -> None:
-        if self.times.shape[0] < 2:
-            raise ValueError(
-                f"KnotMixture: `times` needs at least 2 knots, got {self.times.shape[0]}"
-            )
+    def __init__(self, times: Array, logits: Array, means: Array, log_scales: Array) -> None:
+        _check_knots(times, logits, means, log_scales)
+        self.times, self.logits = times, logits
+        self.means, self.log_scales = means, log_scales
 
     def __call__(self, t: RealScalarLike) -> Parameters:
         times = jax.lax.stop_gradient(self.times)
-        t = jnp.asarray(t, times.dtype)
+        t = _held_within(jnp.asarray(t, times.dtype), times[0], times[-1])
         i = jnp.clip(jnp.searchsorted(times, t, side="right") - 1, 0, times.shape[0] - 2)
         h = times[i + 1] - times[i]
         u = (t - times[i]) / h
@@ -105,6 +110,30 @@ class KnotMixture(eqx.Module):
             return sum(w * e for w, e in zip(weights, ends))  # pyright: ignore
 
         return at(self.logits), at(self.means), jnp.exp(at(self.log_scales))
+
+
+def _check_knots(times: Array, logits: Array, means: Array, log_scales: Array) -> None:
+    k = times.size
+    if times.ndim != 1 or k < 2:
+        raise ValueError(f"KnotMixture: `times` needs at least 2 knots, (K,); got {times.shape}")
+    if not isinstance(times, Tracer) and not (np.diff(times) > 0).all():
+        raise ValueError(f"KnotMixture: `times` must increase, got {np.asarray(times)}")
+    shapes = logits.shape, means.shape, log_scales.shape
+    if means.ndim != 3 or shapes != (means.shape[:2], means.shape, means.shape):
+        raise ValueError(
+            "KnotMixture: `logits` must have shape (K, M), and `means` and `log_scales` (K, M, d); "
+            f"got {shapes[0]}, {shapes[1]} and {shapes[2]}"
+        )
+    if logits.shape[0] != k:
+        raise ValueError(
+            f"KnotMixture: `logits`, `means` and `log_scales` must have a row for each of the {k} "
+            f"`times`, got {logits.shape[0]} rows"
+        )
+
+
+def _held_within(t: Array, first: Array, last: Array) -> Array:
+    # Not `clip`, whose slope at the ends themselves is a half.
+    return jnp.where(t < first, first, jnp.where(t > last, last, t))
 
 
 def _slopes(times: Array, values: Array) -> Array:
