@@ -19,6 +19,7 @@ from tenfold.base import (
     move,
     normal_log_prob,
     rademacher_like,
+    reversed_time,
     vmapped,
 )
 
@@ -183,8 +184,14 @@ def test_a_failed_solve_is_a_result_and_no_exception():
     assert not is_okay(move(lambda t, x, a: jnp.sin(50 * x), jnp.ones(2), 0, 5, solve=solve).result)
 
 
-def test_wrong_input_is_refused_by_name():
+def test_wrong_input_is_refused_by_name(getkey):
     with pytest.raises(ValueError, match="`x` must hold real floating-point"):
         move(scaling, jnp.arange(3), 0.0, 1.0)
     with pytest.raises(ValueError, match="output of `field"):
         move(lambda t, x, args: x[:2], jnp.ones(3), 0.0, 1.0)
+    net = hollow.hollow_mlp(2, 2, 4, key=getkey())
+    for field in (vmapped(net), reversed_time(vmapped(net), 0, 1), eqx.filter_jit(vmapped(net))):
+        with pytest.raises(ValueError, match=r"`field` is vmapped.*jax.vmap\(CNF\(field, base\)"):
+            CNF(field, normal(2)).sample(getkey())
+    with pytest.raises(ValueError, match=r"`field\(t, x, args\)` must .* dtypes of `x`, f32\[3\]"):
+        CNF(lambda t, x, args: x.astype(jnp.bfloat16), normal()).log_prob(jnp.ones(3))

@@ -40,6 +40,14 @@ def knows_jacobian_diagonal(field: VectorField) -> bool:
     return knows_jacobian_diagonal(wrapper.field)
 
 
+def is_of_batches(field: VectorField) -> bool:
+    """Whether `field`, or a field inside its wrappers, is `vmapped`."""
+    wrapper = _as_wrapper(field)
+    if wrapper is None:
+        return False
+    return isinstance(wrapper, Vmapped) or is_of_batches(wrapper.field)
+
+
 def _method_of(wrapper: Any) -> Callable:
     # A property that raises AttributeError: `hasattr` then tells the truth about the inner field.
     if not knows_jacobian_diagonal(wrapper.field):

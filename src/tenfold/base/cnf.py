@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from tenfold.base._checks import as_float_tree
+from tenfold.base._checks import as_float_tree, check_like
+from tenfold.base._wrappers import is_of_batches
 from tenfold.base.diffops import EXACT, How, value_and_divergence
 from tenfold.base.dists import normal_log_prob
 from tenfold.base.nfe import count_nfe
@@ -84,7 +85,8 @@ def move(
     - `penalties`: name -> integrand along the solution.
     - `solve`: solver, tolerances, adjoint.
 
-    **Raises:** ValueError as `value_and_divergence`.
+    **Raises:** ValueError as `value_and_divergence`, and if the field returns another dtype than
+    x's: cast x, or the field's parameters.
     """
     x, penalties = as_float_tree("x", x), dict(penalties or {})
     time = jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(x)))
@@ -92,6 +94,7 @@ def move(
     sign = jnp.where(t1 < t0, -1, 1).astype(time)
     slopes = _Augmented(field, how, penalties, sign)
     like = eqx.filter_eval_shape(slopes, t0, ((x, 0.0), None), args)
+    check_like("The output of `field(t, x, args)`", like[0][0], "x", x, dtype=True)
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (like[0][1], like[1]))
     counts = getattr(solve.solver, "counts_evaluations", False)
     solution = dfx.diffeqsolve(
@@ -165,7 +168,8 @@ class CNF(eqx.Module):
     - `t0`, `t1`: the time of the base, and of x.
     - `solve`: see `Solve`.
 
-    Every method also returns `Moved`: NFE, penalties, and the result to check on the host.
+    Every method also returns `Moved`, last: NFE, penalties, and the result to check on the host.
+    So `log_prob` and `sample` return two values, and `sample_and_log_prob` three.
     """
 
     field: VectorField
@@ -190,7 +194,10 @@ class CNF(eqx.Module):
         return self._base_log_prob(moved) + moved.log_det, moved
 
     def sample(self, key: Key, args: Any = None) -> tuple[PyTree, Moved]:
-        """x ~ p, one example; batches by `vmap` over keys."""
+        """x ~ p, one example, and what was done; batches by `vmap` over keys.
+
+        **Raises:** ValueError if the field is `vmapped`: its solve is of a batch.
+        """
         x, _, moved = self.sample_and_log_prob(key, args)
         return x, moved
 
@@ -202,7 +209,14 @@ class CNF(eqx.Module):
         how: How = EXACT,
         penalties: Mapping[str, Penalty] | None = None,
     ) -> tuple[PyTree, Float[Array, "..."], Moved]:
-        """x ~ p and log p(x) in one solve, differentiable in both: a variational posterior."""
+        """x ~ p, log p(x), and what was done; in one solve, differentiable in both x and log p(x):
+        a variational posterior. **Raises:** as `sample`.
+        """
+        if is_of_batches(self.field):
+            raise ValueError(
+                "CNF.sample: `field` is vmapped, but one example is drawn; sample from a CNF of "
+                "the field itself, `jax.vmap(CNF(field, base).sample)(keys)`"
+            )
         z = self.base.sample(key)
         moved = move(
             self.field, z, self.t0, self.t1, args, how=how, penalties=penalties, solve=self.solve
