@@ -1,5 +1,8 @@
 """Orders, stability, errors and counts of the multistep solvers on equations with solutions."""
 
+import subprocess
+import sys
+
 import diffrax as dfx
 import equinox as eqx
 import jax
@@ -218,6 +221,26 @@ def test_gradients_match_finite_differences(x64):
     slopes = jax.jit(jax.grad(loss))(start)
     along = sum(jnp.sum(a * b) for a, b in zip(slopes, v))
     assert_close(along, finite_difference(loss, start, v, 1e-3), 1e-7)
+
+
+UNTYPED = """
+import diffrax as dfx, jax, jax.numpy as jnp
+from tenfold.hollow import BDF, JacobiOnly
+
+def end(rate):
+    decay = dfx.ODETerm(lambda t, y, args: -rate * y)
+    return dfx.diffeqsolve(decay, BDF(1, JacobiOnly()), 0.0, 0.4, 0.2, jnp.ones(1)).ys.sum()
+
+print(jax.grad(end)(1.0))
+"""
+
+
+def test_gradients_of_closed_over_values_without_the_tests_type_checks():
+    """z = 1/(1 + h r)^2. The checks rebuild every function, and so hid a closure held fixed."""
+    words = [sys.executable, "-c", UNTYPED]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert abs(float(done.stdout) + 2 * 0.2 / 1.2**3) < 1e-5
 
 
 def test_a_step_that_is_not_solved_ends_a_solve_with_given_steps(x64):

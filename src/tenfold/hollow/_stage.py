@@ -1,5 +1,6 @@
 """The implicit equation of one step of a multistep method, z = delta + gamma f(t, z)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import diffrax as dfx
@@ -50,15 +51,21 @@ def field_of(terms: Any, args: Any, owner: str) -> Field:
 
 def _residual(z: PyTree, given: Any) -> PyTree:
     field, t, delta, gamma = given
-    slope = field(t, z)
+    return _remainder(z, field(t, z), delta, gamma)
+
+
+def _remainder(z: PyTree, slope: PyTree, delta: PyTree, gamma: Any) -> PyTree:
     return jax.tree.map(lambda z, d, s: z - d - gamma.astype(z.dtype) * s, z, delta, slope)
 
 
-def _residual_and_diagonal(z: PyTree, given: Any) -> tuple[PyTree, PyTree]:
-    field, t, delta, gamma = given
-    slope, diagonal = field.with_diagonal(t, z)
-    value = jax.tree.map(lambda z, d, s: z - d - gamma.astype(z.dtype) * s, z, delta, slope)
-    return value, jax.tree.map(lambda d: 1 - gamma.astype(d.dtype) * d, diagonal)
+class _ResidualAndDiagonal(eqx.Module):
+    field: Callable
+
+    def __call__(self, z: PyTree, given: Any) -> tuple[PyTree, PyTree]:
+        _, t, delta, gamma = given
+        slope, diagonal = self.field(t, z)
+        own = jax.tree.map(lambda d: 1 - gamma.astype(d.dtype) * d, diagonal)
+        return _remainder(z, slope, delta, gamma), own
 
 
 def solve_stage(
@@ -72,15 +79,16 @@ def solve_stage(
     max_steps: int,
     adjoint: optx.AbstractAdjoint,
 ) -> Stage:
-    given = (field, t, delta, gamma)
-    # What a vector field closes over must be seen, or it could not be differentiated.
-    both = eqx.filter_closure_convert(_residual_and_diagonal, guess, given)
+    # Optimistix compiles the search with all that is no array held fixed. A traced value in the
+    # closure of a field would be fixed with it; so what a field closes over is made its leaves.
+    slope = eqx.filter_closure_convert(field, t, guess)
+    both = eqx.filter_closure_convert(field.with_diagonal, t, guess)
     solution = optx.root_find(
         _residual,
         corrector,
         guess,
-        given,
-        options={"value_and_diagonal": both},
+        (slope, t, delta, gamma),
+        options={"value_and_diagonal": _ResidualAndDiagonal(both)},
         max_steps=max_steps,
         adjoint=adjoint,
         throw=False,
