@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+import lineax as lx
 import numpy as np
 import optimistix as optx
 import pytest
@@ -94,6 +95,50 @@ def test_newton_krylov_takes_over_where_jacobi_diverges(solver, x64):
     assert run(turning, JacobiOnly(1e-10, 1e-12), jnp.zeros(2)).result == DIVERGED
 
 
+@pytest.mark.parametrize("size", [30, 60])
+def test_success_means_a_root_where_gmres_is_needed(size, x64):
+    """Dense matrices of normal numbers, whose diagonal says nothing."""
+    a = np.random.default_rng(size).standard_normal((4, size, size))
+    solve = lambda a: jacobi_newton(lambda x, a: (a @ x - 1, jnp.diag(a)), jnp.zeros(size), a)  # noqa: E731
+    found = jax.jit(jax.vmap(solve))(jnp.asarray(a))
+    assert bool(jnp.all(found.result == OKAY))
+    assert_close(jnp.einsum("nij,nj->ni", a, found.value), jnp.ones((4, size)), 1e-3)
+
+
+def test_a_linear_solve_that_fails_is_never_a_success(x64):
+    """One product of GMRES a step is not enough for 30 entries."""
+    a = np.random.default_rng(0).standard_normal((30, 30))
+    weak = lx.GMRES(1e-4, 1e-4, restart=1, max_steps=2)
+    both = lambda x, args: (a @ x - 1, jnp.diag(jnp.asarray(a)))  # noqa: E731
+    found = run(both, JacobiNewton(linear_solver=weak), jnp.zeros(30))
+    assert found.result != OKAY
+
+
+def test_a_zero_on_the_diagonal_is_left_to_newton_krylov(x64):
+    """x_2 = 1, x_1 + x_2 = 3: no entry of the diagonal helps the first equation."""
+    both = lambda x, args: (jnp.stack([x[1] - 1, x[0] + x[1] - 3]), jnp.array([0.0, 1.0]))  # noqa: E731
+    for solver in (JacobiNewton(), NewtonKrylov()):
+        found = run(both, solver, jnp.zeros(2))
+        assert found.result == OKAY
+        assert_close(found.value, jnp.array([2.0, 1.0]))
+    assert run(both, JacobiOnly(), jnp.zeros(2)).result != OKAY
+
+
+def test_a_start_that_is_a_root_is_taken(x64):
+    """x^2 = 0 from 0, where the diagonal is 0 too."""
+    found = jacobi_newton(lambda x, args: (x**2, 2 * x), jnp.zeros(2))
+    assert found.result == OKAY
+    assert int(found.stats["evaluations"]) == 1
+
+
+def test_evaluations_of_newton_krylov_are_counted(x64):
+    """Two points, and at each GMRES: it linearises, makes a residual after each of its three steps,
+    spans two spaces of two products, and its answer is checked."""
+    found = run(turning, NewtonKrylov(1e-10, 1e-12), jnp.zeros(2))
+    assert int(found.stats["num_steps"]) == 2
+    assert int(found.stats["evaluations"]) == 2 * (1 + 1 + 3 + 2 * 2 + 1)
+
+
 def test_without_a_root_the_result_says_so(x64):
     found = run(rootless, JacobiNewton(), jnp.array([0.7]))
     assert found.result != OKAY
@@ -130,6 +175,19 @@ def test_pytrees_vmap_and_a_diagonal_that_is_not_given(x64):
 
     found = jax.jit(jax.vmap(solve))(jnp.array([8.0, 27.0]))
     assert_close(found, {"a": jnp.array([2.0, 3.0]), "b": jnp.array([15.8, 53.7])})
+
+
+def test_wrong_input_is_refused_by_name():
+    ok = jnp.ones(2)
+    for both, words in {
+        (lambda x, args: x): "`value_and_diagonal` must return the pair",
+        (lambda x, args: (x[:1], x)): "the G of `value_and_diagonal` must have",
+        (lambda x, args: (x, jnp.sum(x))): "the diagonal of `value_and_diagonal` must have",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            jacobi_newton(both, ok)
+    with pytest.raises(ValueError, match="`x0` must be of float32 or float64, got bfloat16"):
+        jacobi_newton(lambda x, args: (x, x), jnp.ones(2, jnp.bfloat16))
 
 
 def test_auxiliary_output_is_passed_on():

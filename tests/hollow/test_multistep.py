@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optimistix as optx
 import pytest
 
 from helpers import assert_close, finite_difference
@@ -232,15 +233,26 @@ def end(rate):
     return dfx.diffeqsolve(decay, BDF(1, JacobiOnly()), 0.0, 0.4, 0.2, jnp.ones(1)).ys.sum()
 
 print(jax.grad(end)(1.0))
+for wrong in ({"order": 2.0}, {"corrector": "jacobi"}):
+    try:
+        BDF(**wrong)
+    except ValueError as error:
+        print(error)
 """
 
 
 def test_gradients_of_closed_over_values_without_the_tests_type_checks():
-    """z = 1/(1 + h r)^2. The checks rebuild every function, and so hid a closure held fixed."""
+    """z = 1/(1 + h r)^2. The checks rebuild every function, and so hid a closure held fixed.
+
+    They also refuse some input first.
+    """
     words = [sys.executable, "-c", UNTYPED]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert abs(float(done.stdout) + 2 * 0.2 / 1.2**3) < 1e-5
+    slope, *refusals = done.stdout.splitlines()
+    assert abs(float(slope) + 2 * 0.2 / 1.2**3) < 1e-5
+    assert refusals[0] == "BDF: `order` must be one of 1, 2, got 2.0"
+    assert refusals[1].startswith("BDF: `corrector` must be a root finder")
 
 
 def test_a_step_that_is_not_solved_ends_a_solve_with_given_steps(x64):
@@ -253,6 +265,17 @@ def test_wrong_input_is_refused_by_name():
         ABM(5)
     with pytest.raises(ValueError, match="BDF: `order` must be one of 1, 2, got 3"):
         BDF(3)
+    with pytest.raises(ValueError, match="`order` must be one of 1, 2, 3, 4, got True"):
+        ABM(True)
+    loose = dfx.with_stepsize_controller_tols(optx.Newton)()
+    with pytest.raises(ValueError, match="`corrector` must have an `rtol` of its own"):
+        ABM(corrector=loose)
+    with pytest.raises(ValueError, match="`max_iterations` must be an int >= 1"):
+        BDF(max_iterations=0)
+    with pytest.raises(ValueError, match="`y0` must hold real floating-point"):
+        BDF(1).init(dfx.ODETerm(forced), 0.0, 1.0, jnp.ones(1, jnp.complex64), None)
+    with pytest.raises(ValueError, match="ABM: `y0` must be of float32 or float64, got bfloat16"):
+        solve(ABM(1), lambda t, y, args: -y, 1.0, jnp.ones(1, jnp.bfloat16), dt0=0.1)
 
 
 def test_single_precision_stays_single():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from tenfold.hollow._history import History, began, combined, integral_error, integral_weights
-from tenfold.hollow._multistep import AbstractMultistep, after_jump, hermite
+from tenfold.hollow._multistep import AbstractMultistep, after_jump, checked_state, hermite
 from tenfold.hollow._stage import Field, field_of, verdict
 
 
@@ -39,7 +39,9 @@ class ABM(AbstractMultistep):
 
     NFE: `tenfold.base.count_nfe` of a solution saved with `solver_state=True`.
 
-    **Raises:** ValueError for another order, or a term that isn't an `ODETerm`.
+    **Raises:** ValueError for another order, a corrector that is no root finder or has no
+    tolerances of its own, a term that isn't an `ODETerm`, or a state that isn't of real numbers of
+    32 bits or more.
     """
 
     _orders: ClassVar = (1, 2, 3, 4)
@@ -47,6 +49,7 @@ class ABM(AbstractMultistep):
 
     def init(self, terms, t0, t1, y0, args) -> History:
         del t1
+        checked_state(y0, "ABM")
         return began(t0, field_of(terms, args, "ABM")(t0, y0), max(2, self.order_))
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from tenfold.hollow._history import History, began
-from tenfold.hollow._multistep import AbstractMultistep, after_jump, hermite
+from tenfold.hollow._multistep import AbstractMultistep, after_jump, checked_state, hermite
 from tenfold.hollow._stage import field_of, verdict
 
 
@@ -24,7 +24,8 @@ class Past(eqx.Module):
 
 
 class BDF(AbstractMultistep):
-    r"""BDF of order 1 or 2 as a Diffrax solver: A-stable, and stiff modes die at once.
+    r"""BDF of order 1 or 2 as a Diffrax solver: A-stable for constant steps, and stiff modes die
+    at once.
 
     With w = h_n / h_{n-1},
 
@@ -32,6 +33,9 @@ class BDF(AbstractMultistep):
 
     The predictor extrapolates the last states and not the slopes, which are large when stiff. The
     error is estimated from the difference to it. The first step has order 1. Dense output is cubic.
+
+    Order 2 loses its stability, also at 0, where steps grow by more than 1 + sqrt 2 from one to the
+    next, again and again. `PIDController` lets them grow tenfold: give it `factormax=2`.
 
     Arguments as `ABM`'s; the order is 2 by default.
     """
@@ -41,6 +45,7 @@ class BDF(AbstractMultistep):
 
     def init(self, terms, t0, t1, y0, args) -> Past:
         del t1
+        checked_state(y0, "BDF")
         slope = field_of(terms, args, "BDF")(t0, y0)
         return Past(began(t0, y0, self.order_ + 1), began(t0, slope, 1))
 

@@ -11,7 +11,7 @@ import optimistix as optx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from tenfold.base import value_and_jacobian_diagonal
-from tenfold.base._checks import as_float_tree
+from tenfold.base._checks import as_float_tree, check_like
 
 if TYPE_CHECKING:
     from typing import ClassVar as AbstractClassVar
@@ -21,6 +21,16 @@ else:
 _SMALLEST = 2.0**-5
 _SLOW = 0.8
 _PATIENCE = 3
+_FORCING = 0.01
+"""A linear solve that leaves more than this of the residual tells nothing of the distance."""
+
+
+def as_wide_tree(what: str, tree: PyTree) -> PyTree:
+    """**Raises:** ValueError if a leaf is of fewer than 32 bits: the tolerances are below them."""
+    for leaf in jax.tree.leaves(tree):
+        if jnp.finfo(leaf.dtype).bits < 32:
+            raise ValueError(f"{what} must be of float32 or float64, got {leaf.dtype}.")
+    return tree
 
 
 class Iterate(eqx.Module):
@@ -31,7 +41,7 @@ class Iterate(eqx.Module):
     direction: PyTree
     """The step from there, undamped."""
     weights: PyTree
-    """1/diagonal at the start: residuals times these are of the size of errors."""
+    """1/diagonal at the start, or 1 where it is none: residuals times these are like errors."""
     merit: Float[Array, ""]
     """max |weights residual| at `best`."""
     damping: Float[Array, ""]
@@ -46,10 +56,12 @@ class Iterate(eqx.Module):
 
 
 class _Measured(eqx.Module):
-    """What a point shows: its residual and the Jacobian's diagonal."""
+    """What a point shows: its residual, and 1/diagonal with 1 where there is no such number."""
 
     residual: PyTree
-    diagonal: PyTree
+    inverse: PyTree
+    whole: Bool[Array, ""]
+    """Whether there was one wherever the residual is not 0."""
     merit: Float[Array, ""]
 
 
@@ -62,7 +74,7 @@ class _AbstractDiagonal(optx.AbstractRootFinder):
     rtol: float = 1e-5
     atol: float = 1e-7
     norm: Callable[[PyTree], Any] = optx.max_norm
-    linear_solver: lx.AbstractLinearSolver = lx.GMRES(1e-4, 1e-10)
+    linear_solver: lx.AbstractLinearSolver | None = None
 
     def init(self, fn, y, args, options, f_struct, aux_struct, tags):
         del fn, args, options, f_struct, aux_struct, tags
@@ -78,12 +90,13 @@ class _AbstractDiagonal(optx.AbstractRootFinder):
     def step(self, fn, y, args, options, state, tags):
         del tags
         residual, diagonal, aux = self._seen(fn, y, args, options)
-        first = state.evaluations == 0
-        weights = _where(first, jax.tree.map(lambda d: 1 / d, diagonal), state.weights)
+        inverse, whole = _inverted(diagonal, residual)
+        weights = _where(state.evaluations == 0, inverse, state.weights)
         merit = optx.max_norm(jax.tree.map(jnp.multiply, weights, residual))
-        here = _Measured(residual, diagonal, merit)
+        here = _Measured(residual, inverse, whole, merit)
         accepted = self._accepts(merit, state)
-        moved = self._moved(fn, y, args, eqx.tree_at(lambda s: s.weights, state, weights), here)
+        weighed = eqx.tree_at(lambda s: s.weights, state, weights)
+        moved = self._moved(fn, y, args, weighed, here, accepted)
         state = _where(accepted, moved, self._held(state))
         state = eqx.tree_at(lambda s: s.evaluations, state, state.evaluations + 1)
         step = jax.tree.map(lambda d: state.damping * d, state.direction)
@@ -117,23 +130,25 @@ class _AbstractDiagonal(optx.AbstractRootFinder):
         enough = 1 - 1e-4 * state.damping if self._damped else 2.0
         return finite & (first | (merit <= enough * state.merit))
 
-    def _moved(self, fn, y, args, state, here):
+    def _moved(self, fn, y, args, state, here, accepted):
         """From an accepted point: the next direction, and how far from the root it will end."""
-        rate = here.merit / state.merit  # 0 at the first point, where the merit was infinite
-        first = state.evaluations == 0
+        rate = here.merit / state.merit
+        unknown = jnp.isinf(state.merit)  # at the first point, and where Newton-Krylov sets out
         hardly = rate > _SLOW
         slow = jnp.where(hardly, state.slow + 1, 0)
-        krylov = state.krylov | (self._falls_back & (slow >= _PATIENCE))
-        direction, used = self._direction(fn, y, args, here, krylov)
-        size = self._size(y, direction)
+        turns = (slow >= _PATIENCE) | ~here.whole
+        krylov = state.krylov | (self._falls_back & turns)
+        worth = krylov & accepted & (here.merit > 0)
+        direction, used, solved = self._direction(fn, y, args, here, worth)
+        size = jnp.where(solved, self._size(y, direction), jnp.inf)
         # A linear rate r leaves the fraction r/(1 - r) of a step; of the first step all is assumed.
-        rate = jnp.where(first, 0.5, jnp.clip(rate, 0.05, 0.99))
+        rate = jnp.where(unknown, 0.5, jnp.clip(rate, 0.05, 0.99))
         damping = jnp.minimum(1, 2 * state.damping)
         left = jnp.where(damping < 1, 1, rate / (1 - rate))
         return Iterate(
             best=y, direction=direction, weights=state.weights, merit=here.merit, damping=damping,
             krylov=krylov, slow=slow, evaluations=state.evaluations + used, error=size * left,
-            failed=state.failed,
+            failed=state.failed | ~(here.whole | krylov),
         )  # fmt: skip
 
     def _held(self, state):
@@ -158,25 +173,31 @@ class _AbstractDiagonal(optx.AbstractRootFinder):
         )
 
     def _direction(self, fn, y, args, here, krylov):
-        """The step, and how many evaluations it took."""
-        jacobi = jax.tree.map(lambda f, d: -f / d, here.residual, here.diagonal)
-        none = jnp.zeros((), jnp.int32)
+        """The step, how many evaluations it took, and whether it solves what it should."""
+        jacobi = jax.tree.map(lambda f, w: -f * w, here.residual, here.inverse)
+        plain = jacobi, jnp.zeros((), jnp.int32), jnp.ones((), bool)
         if not (self._krylov or self._falls_back):
-            return jacobi, none
-        solve = lambda: self._newton(fn, y, args, here)  # noqa: E731
-        return jax.lax.cond(krylov, solve, lambda: (jacobi, none))
+            return plain
+        return jax.lax.cond(krylov, lambda: self._newton(fn, y, args, here, jacobi), lambda: plain)
 
-    def _newton(self, fn, y, args, here):
-        operator = lx.JacobianLinearOperator(lambda y, args: fn(y, args)[0], y, args)
-        inverse = lx.DiagonalLinearOperator(jax.tree.map(lambda d: 1 / d, here.diagonal))
-        solved = lx.linear_solve(
-            operator, here.residual, self.linear_solver, throw=False,
-            options={"preconditioner": inverse},
-        )  # fmt: skip
+    def _newton(self, fn, y, args, here, jacobi):
         size = sum(leaf.size for leaf in jax.tree.leaves(y))
-        cycle = min(size, getattr(self.linear_solver, "restart", 1))
-        used = jnp.asarray(cycle * solved.stats["num_steps"], jnp.int32)
-        return jax.tree.map(jnp.negative, solved.value), used
+        solver = self.linear_solver
+        if solver is None:
+            solver = lx.GMRES(1e-4, 1e-4, restart=min(size, 100), max_steps=10)
+        # The preconditioned equation, its right side scaled to 1: tolerances are relative then.
+        jacobian = lx.linearise(lx.JacobianLinearOperator(lambda y, args: fn(y, args)[0], y, args))
+        operator = lx.DiagonalLinearOperator(here.inverse) @ jacobian
+        scale = optx.max_norm(jacobi)
+        scale = jnp.where(scale > 0, scale, 1)  # where vmap runs this for nothing
+        side = jax.tree.map(lambda j: (j / scale).astype(j.dtype), jacobi)
+        found = lx.linear_solve(operator, side, solver, throw=False)
+        left = jax.tree.map(jnp.subtract, operator.mv(found.value), side)
+        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(v)) for v in jax.tree.leaves(left)]))
+        direction = jax.tree.map(lambda v: (scale * v).astype(v.dtype), found.value)
+        used = _products(solver, size, found.stats)
+        solved = finite & (optx.max_norm(left) <= _FORCING * optx.max_norm(side))
+        return _where(finite, direction, jacobi), used, solved
 
     def _size(self, y, direction):
         scaled = jax.tree.map(lambda d, y: d / (self.atol + self.rtol * jnp.abs(y)), direction, y)
@@ -185,6 +206,27 @@ class _AbstractDiagonal(optx.AbstractRootFinder):
 
 def _by_base(fn: Callable) -> Callable:
     return lambda y, args: value_and_jacobian_diagonal(lambda t, y, a: fn(y, a)[0], 0.0, y, args)
+
+
+def _products(solver: lx.AbstractLinearSolver, size: int, stats: dict[str, Any]) -> Any:
+    """Products with the Jacobian, at most; the linearisation and the check of the answer too."""
+    steps = stats.get("num_steps")
+    if steps is None:  # it makes the matrix
+        return jnp.asarray(2 + size, jnp.int32)
+    steps = jnp.asarray(steps, jnp.int32)
+    if isinstance(solver, lx.GMRES):
+        # Its first step only makes a residual, which takes one product at the end of each.
+        return 2 + steps + (steps - 1) * min(size, solver.restart)
+    return 2 + 2 * steps
+
+
+def _inverted(diagonal: PyTree, residual: PyTree) -> tuple[PyTree, Any]:
+    """1/diagonal or 1 where that is no number, and whether it is one where the residual isn't 0."""
+    inverse = jax.tree.map(lambda d: 1 / d, diagonal)
+    usable = jax.tree.map(lambda i: jnp.isfinite(i) & (i != 0), inverse)
+    settled = jax.tree.map(lambda u, r: jnp.all(u | (r == 0)), usable, residual)
+    whole = jnp.all(jnp.stack(jax.tree.leaves(settled)))
+    return jax.tree.map(lambda i, u: jnp.where(u, i, 1), inverse, usable), whole
 
 
 def _where(pred: Any, a: PyTree, b: PyTree) -> PyTree:
@@ -197,16 +239,20 @@ class JacobiNewton(_AbstractDiagonal):
     It converges linearly at the rate rho(I - diag(G')^{-1} G'), so it suits Jacobians whose
     diagonal dominates, at one residual-and-diagonal evaluation an iteration. Steps that raise the
     residual are halved. Where that does not help, or the rate is poor, matrix-free Newton-Krylov
-    takes over: GMRES preconditioned by the same diagonal. If that fails too the result is
-    `nonlinear_divergence`.
+    takes over, and at once where an entry of the diagonal is 0 or not finite: GMRES preconditioned
+    by the same diagonal (by 1 where there is none). A step of which GMRES could not solve the
+    equation may lower the residual but is never taken for the last. If that fails too the result
+    is `nonlinear_divergence`.
 
     **Arguments:** `rtol`, `atol`, `norm`: the estimated error in z is to be below
-    atol + rtol |z|. `linear_solver`: for the fall-back.
+    atol + rtol |z|. `linear_solver`: for the fall-back, on the preconditioned equation with a right
+    side of size 1; by default GMRES to 1e-4, restarted after min(d, 100) products, 8 times at most.
 
     **Options:** `value_and_diagonal`: `(z, args) -> (G, diagonal)`. Without it the diagonal costs
     d JVPs.
 
-    **Statistics:** `evaluations`, each of G and its diagonal, or of a product in GMRES.
+    **Statistics:** `evaluations`, each of G and its diagonal, or a product with the Jacobian. Those
+    of GMRES are the most that it can have taken: it doesn't tell when it ended a cycle early.
 
     Gradients of `optx.root_find` are implicit and do not see the iterations.
 
@@ -259,13 +305,19 @@ def jacobi_newton(
     - `adjoint`: by default Optimistix's implicit one; gradients with respect to `args` (and what
       a Module given as `value_and_diagonal` holds) are right however x was found.
 
-    **Raises:** ValueError if `x0` is not of floats.
+    **Raises:** ValueError if `x0` is not of floats (of 32 bits or more), or what
+    `value_and_diagonal` returns is not shaped as it.
 
     **Returns:** an `optimistix.Solution`: `.value`, `.result`, `.stats["evaluations"]`.
     """
-    x0 = as_float_tree("x0", x0)
+    x0 = as_wide_tree("jacobi_newton: `x0`", as_float_tree("x0", x0))
     # What it closes over must be seen, or it could not be differentiated.
     value_and_diagonal = eqx.filter_closure_convert(value_and_diagonal, x0, args)
+    both: Any = value_and_diagonal.out_struct
+    if not (isinstance(both, tuple) and len(both) == 2):
+        raise ValueError("jacobi_newton: `value_and_diagonal` must return the pair (G, diagonal).")
+    for part, name in zip(both, ("G", "diagonal"), strict=True):
+        check_like(f"jacobi_newton: the {name} of `value_and_diagonal`", part, "x0", x0)
     return optx.root_find(
         _First(value_and_diagonal),
         JacobiNewton(rtol, atol),

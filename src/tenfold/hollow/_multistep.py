@@ -6,11 +6,13 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optimistix as optx
 from jaxtyping import PyTree
 
+from tenfold.base._checks import as_float_tree
 from tenfold.hollow._history import History, began
-from tenfold.hollow._jacobi import JacobiNewton
+from tenfold.hollow._jacobi import JacobiNewton, as_wide_tree
 from tenfold.hollow._stage import Field, Stage, solve_stage
 
 
@@ -37,11 +39,14 @@ class AbstractMultistep(dfx.AbstractAdaptiveSolver):
         adjoint: optx.AbstractAdjoint | None = None,
     ) -> None:
         order = self._usual if order is None else order
-        if order not in self._orders:
+        owner = type(self).__name__
+        if type(order) is not int or order not in self._orders:
             known = ", ".join(map(str, self._orders))
-            raise ValueError(f"{type(self).__name__}: `order` must be one of {known}, got {order}")
+            raise ValueError(f"{owner}: `order` must be one of {known}, got {order!r}")
+        if type(max_iterations) is not int or max_iterations < 1:
+            raise ValueError(f"{owner}: `max_iterations` must be an int >= 1, got {max_iterations}")
         self.order_, self.max_iterations = order, max_iterations
-        self.corrector = JacobiNewton() if corrector is None else corrector
+        self.corrector = JacobiNewton() if corrector is None else _checked(corrector, owner)
         self.adjoint = optx.ImplicitAdjoint() if adjoint is None else adjoint
 
     def order(self, terms):
@@ -60,6 +65,26 @@ class AbstractMultistep(dfx.AbstractAdaptiveSolver):
             self.corrector, field, t, delta, gamma, guess,
             max_steps=self.max_iterations, adjoint=self.adjoint,
         )  # fmt: skip
+
+
+def _checked(corrector: Any, owner: str) -> optx.AbstractRootFinder:
+    if not isinstance(corrector, optx.AbstractRootFinder):
+        raise ValueError(
+            f"{owner}: `corrector` must be a root finder of Optimistix's kind, such as "
+            f"JacobiNewton(), got {corrector!r}"
+        )
+    for name in ("rtol", "atol"):
+        value = getattr(corrector, name, 0.0)
+        if not isinstance(value, float | int | jax.Array | np.ndarray | np.generic):
+            raise ValueError(
+                f"{owner}: `corrector` must have an `{name}` of its own, a number, got {value!r}"
+            )
+    return corrector
+
+
+def checked_state(y0: PyTree, owner: str) -> None:
+    """**Raises:** ValueError if y0 is not of real numbers of 32 bits or more."""
+    as_wide_tree(f"{owner}: `y0`", as_float_tree("y0", y0))
 
 
 def after_jump(field: Field, t0: Any, y0: PyTree, past: History, made_jump: Any) -> History:
