@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from tenfold.base._checks import as_float_tree
 from tenfold.hollow._history import History, began, combined, integral_error, integral_weights
-from tenfold.hollow._multistep import AbstractMultistep, after_jump, checked_state, hermite
+from tenfold.hollow._multistep import AbstractMultistep, after_jump, hermite
 from tenfold.hollow._stage import Field, field_of, verdict
 
 
@@ -40,8 +41,7 @@ class ABM(AbstractMultistep):
     NFE: `tenfold.base.count_nfe` of a solution saved with `solver_state=True`.
 
     **Raises:** ValueError for another order, a corrector that is no root finder or has no
-    tolerances of its own, a term that isn't an `ODETerm`, or a state that isn't of real numbers of
-    32 bits or more.
+    tolerances of its own, a term that isn't an `ODETerm`, or a state that isn't of real numbers.
     """
 
     _orders: ClassVar = (1, 2, 3, 4)
@@ -49,7 +49,7 @@ class ABM(AbstractMultistep):
 
     def init(self, terms, t0, t1, y0, args) -> History:
         del t1
-        checked_state(y0, "ABM")
+        y0 = as_float_tree("y0", y0)
         return began(t0, field_of(terms, args, "ABM")(t0, y0), max(2, self.order_))
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from tenfold.base._checks import as_float_tree
 from tenfold.hollow._history import History, began
-from tenfold.hollow._multistep import AbstractMultistep, after_jump, checked_state, hermite
+from tenfold.hollow._multistep import AbstractMultistep, after_jump, hermite
 from tenfold.hollow._stage import field_of, verdict
 
 
@@ -45,7 +46,7 @@ class BDF(AbstractMultistep):
 
     def init(self, terms, t0, t1, y0, args) -> Past:
         del t1
-        checked_state(y0, "BDF")
+        y0 = as_float_tree("y0", y0)
         slope = field_of(terms, args, "BDF")(t0, y0)
         return Past(began(t0, y0, self.order_ + 1), began(t0, slope, 1))
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from tenfold.base import value_and_jacobian_diagonal
 from tenfold.base._checks import as_float_tree, check_like
+from tenfold.hollow._krylov import newton_step, where
 
 if TYPE_CHECKING:
     from typing import ClassVar as AbstractClassVar
@@ -21,16 +22,6 @@ else:
 _SMALLEST = 2.0**-5
 _SLOW = 0.8
 _PATIENCE = 3
-_FORCING = 0.01
-"""A linear solve that leaves more than this of the residual tells nothing of the distance."""
-
-
-def as_wide_tree(what: str, tree: PyTree) -> PyTree:
-    """**Raises:** ValueError if a leaf is of fewer than 32 bits: the tolerances are below them."""
-    for leaf in jax.tree.leaves(tree):
-        if jnp.finfo(leaf.dtype).bits < 32:
-            raise ValueError(f"{what} must be of float32 or float64, got {leaf.dtype}.")
-    return tree
 
 
 class Iterate(eqx.Module):
@@ -91,13 +82,13 @@ class _AbstractDiagonal(optx.AbstractRootFinder):
         del tags
         residual, diagonal, aux = self._seen(fn, y, args, options)
         inverse, whole = _inverted(diagonal, residual)
-        weights = _where(state.evaluations == 0, inverse, state.weights)
+        weights = where(state.evaluations == 0, inverse, state.weights)
         merit = optx.max_norm(jax.tree.map(jnp.multiply, weights, residual))
         here = _Measured(residual, inverse, whole, merit)
         accepted = self._accepts(merit, state)
         weighed = eqx.tree_at(lambda s: s.weights, state, weights)
         moved = self._moved(fn, y, args, weighed, here, accepted)
-        state = _where(accepted, moved, self._held(state))
+        state = where(accepted, moved, self._held(state))
         state = eqx.tree_at(lambda s: s.evaluations, state, state.evaluations + 1)
         step = jax.tree.map(lambda d: state.damping * d, state.direction)
         return jax.tree.map(jnp.add, state.best, step), state, aux
@@ -167,7 +158,7 @@ class _AbstractDiagonal(optx.AbstractRootFinder):
                 state.failed | (spent & ~turns),
                 jnp.full_like(state.error, jnp.inf),
                 # Back at `best` it sets out anew, whatever the merit there.
-                _where(turns, still, state.direction),
+                where(turns, still, state.direction),
                 jnp.where(turns, jnp.inf, state.merit),
             ),
         )
@@ -178,26 +169,9 @@ class _AbstractDiagonal(optx.AbstractRootFinder):
         plain = jacobi, jnp.zeros((), jnp.int32), jnp.ones((), bool)
         if not (self._krylov or self._falls_back):
             return plain
-        return jax.lax.cond(krylov, lambda: self._newton(fn, y, args, here, jacobi), lambda: plain)
-
-    def _newton(self, fn, y, args, here, jacobi):
-        size = sum(leaf.size for leaf in jax.tree.leaves(y))
         solver = self.linear_solver
-        if solver is None:
-            solver = lx.GMRES(1e-4, 1e-4, restart=min(size, 100), max_steps=10)
-        # The preconditioned equation, its right side scaled to 1: tolerances are relative then.
-        jacobian = lx.linearise(lx.JacobianLinearOperator(lambda y, args: fn(y, args)[0], y, args))
-        operator = lx.DiagonalLinearOperator(here.inverse) @ jacobian
-        scale = optx.max_norm(jacobi)
-        scale = jnp.where(scale > 0, scale, 1)  # where vmap runs this for nothing
-        side = jax.tree.map(lambda j: (j / scale).astype(j.dtype), jacobi)
-        found = lx.linear_solve(operator, side, solver, throw=False)
-        left = jax.tree.map(jnp.subtract, operator.mv(found.value), side)
-        finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(v)) for v in jax.tree.leaves(left)]))
-        direction = jax.tree.map(lambda v: (scale * v).astype(v.dtype), found.value)
-        used = _products(solver, size, found.stats)
-        solved = finite & (optx.max_norm(left) <= _FORCING * optx.max_norm(side))
-        return _where(finite, direction, jacobi), used, solved
+        newton = lambda: newton_step(fn, y, args, here.inverse, jacobi, solver)  # noqa: E731
+        return jax.lax.cond(krylov, newton, lambda: plain)
 
     def _size(self, y, direction):
         scaled = jax.tree.map(lambda d, y: d / (self.atol + self.rtol * jnp.abs(y)), direction, y)
@@ -208,18 +182,6 @@ def _by_base(fn: Callable) -> Callable:
     return lambda y, args: value_and_jacobian_diagonal(lambda t, y, a: fn(y, a)[0], 0.0, y, args)
 
 
-def _products(solver: lx.AbstractLinearSolver, size: int, stats: dict[str, Any]) -> Any:
-    """Products with the Jacobian, at most; the linearisation and the check of the answer too."""
-    steps = stats.get("num_steps")
-    if steps is None:  # it makes the matrix
-        return jnp.asarray(2 + size, jnp.int32)
-    steps = jnp.asarray(steps, jnp.int32)
-    if isinstance(solver, lx.GMRES):
-        # Its first step only makes a residual, which takes one product at the end of each.
-        return 2 + steps + (steps - 1) * min(size, solver.restart)
-    return 2 + 2 * steps
-
-
 def _inverted(diagonal: PyTree, residual: PyTree) -> tuple[PyTree, Any]:
     """1/diagonal or 1 where that is no number, and whether it is one where the residual isn't 0."""
     inverse = jax.tree.map(lambda d: 1 / d, diagonal)
@@ -227,10 +189,6 @@ def _inverted(diagonal: PyTree, residual: PyTree) -> tuple[PyTree, Any]:
     settled = jax.tree.map(lambda u, r: jnp.all(u | (r == 0)), usable, residual)
     whole = jnp.all(jnp.stack(jax.tree.leaves(settled)))
     return jax.tree.map(lambda i, u: jnp.where(u, i, 1), inverse, usable), whole
-
-
-def _where(pred: Any, a: PyTree, b: PyTree) -> PyTree:
-    return jax.tree.map(lambda x, y: jnp.where(pred, x, y), a, b)
 
 
 class JacobiNewton(_AbstractDiagonal):
@@ -310,7 +268,10 @@ def jacobi_newton(
 
     **Returns:** an `optimistix.Solution`: `.value`, `.result`, `.stats["evaluations"]`.
     """
-    x0 = as_wide_tree("jacobi_newton: `x0`", as_float_tree("x0", x0))
+    x0 = as_float_tree("x0", x0)
+    for leaf in jax.tree.leaves(x0):
+        if jnp.finfo(leaf.dtype).bits < 32:
+            raise ValueError(f"`x0` must be of float32 or float64, got {leaf.dtype}.")
     # What it closes over must be seen, or it could not be differentiated.
     value_and_diagonal = eqx.filter_closure_convert(value_and_diagonal, x0, args)
     both: Any = value_and_diagonal.out_struct

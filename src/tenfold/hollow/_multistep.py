@@ -10,9 +10,8 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import PyTree
 
-from tenfold.base._checks import as_float_tree
 from tenfold.hollow._history import History, began
-from tenfold.hollow._jacobi import JacobiNewton, as_wide_tree
+from tenfold.hollow._jacobi import JacobiNewton
 from tenfold.hollow._stage import Field, Stage, solve_stage
 
 
@@ -80,11 +79,6 @@ def _checked(corrector: Any, owner: str) -> optx.AbstractRootFinder:
                 f"{owner}: `corrector` must have an `{name}` of its own, a number, got {value!r}"
             )
     return corrector
-
-
-def checked_state(y0: PyTree, owner: str) -> None:
-    """**Raises:** ValueError if y0 is not of real numbers of 32 bits or more."""
-    as_wide_tree(f"{owner}: `y0`", as_float_tree("y0", y0))
 
 
 def after_jump(field: Field, t0: Any, y0: PyTree, past: History, made_jump: Any) -> History:
