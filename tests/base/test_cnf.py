@@ -175,6 +175,13 @@ def test_nfe_is_what_the_field_was_asked(getkey):
 
     moved = jax.jit(lambda x: move(counter, x, 0.0, 1.0, how=how, solve=solve))(jnp.ones(3))
     assert int(moved.nfe) == counter.count()
+    # A solver that counts for itself: rejected steps too, of which the long first one makes some.
+    counter.reset()
+    multistep = Solve(
+        hollow.ABM(4, hollow.Functional()), dfx.PIDController(rtol=1e-4, atol=1e-4), dt0=0.9
+    )
+    moved = jax.jit(lambda x: move(counter, x, 0.0, 1.0, how=how, solve=multistep))(jnp.ones(3))
+    assert int(moved.nfe) == counter.count()
     implicit = Solve(dfx.Kvaerno3(), dfx.PIDController(rtol=1e-3, atol=1e-3))
     assert move(scaling, jnp.ones(3), 0.0, 1.0, solve=implicit).nfe == -1
 

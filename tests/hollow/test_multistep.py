@@ -12,8 +12,8 @@ import optimistix as optx
 import pytest
 
 from helpers import assert_close, finite_difference
-from tenfold.base import EvalCounter, count_nfe
-from tenfold.hollow import ABM, BDF, Functional, JacobiNewton, NewtonKrylov
+from tenfold.base import EvalCounter, count_nfe, counted
+from tenfold.hollow import ABM, BDF, Functional, JacobiNewton, JacobiOnly, NewtonKrylov
 
 SHARP = JacobiNewton(1e-12, 1e-13)
 SOLVERS = {
@@ -143,11 +143,39 @@ def test_stability_on_the_real_axis(name, stable, unstable, x64):
         assert run(unstable) > 10
 
 
-def test_evaluations_are_counted(x64):
-    counter = EvalCounter(forced)
-    solver = ABM(3, Functional(1e-9, 1e-10))
-    run = jax.jit(lambda y: solve(solver, counter, 2.0, y, dt0=0.1, max_steps=64))(jnp.ones(1))
-    assert int(count_nfe(run, solver)) == counter.count()
+@pytest.mark.parametrize("solver", [ABM(4, Functional(1e-9, 1e-10)), BDF(2, JacobiOnly())])
+@pytest.mark.parametrize("dt0", [0.1, 2.0])
+def test_evaluations_are_counted_in_rejected_steps_too(solver, dt0, x64):
+    """The host's count; the diagonal is given, so that none is by JVPs."""
+    counter = EvalCounter(lambda t, y, args: -20 * (y - jnp.cos(10 * t)) ** 3)
+
+    class Told:
+        def __call__(self, t, y, args):
+            return counter(t, y, args)
+
+        def value_and_jacobian_diagonal(self, t, y, args):
+            return counter(t, y, args), -60 * (y - jnp.cos(10 * t)) ** 2
+
+    plain = dfx.PIDController(rtol=1e-4, atol=1e-6)
+    own, controller = counted(solver, plain)
+    saveat = dfx.SaveAt(t1=True, solver_state=True, controller_state=True)
+    options = {"dt0": dt0, "max_steps": 512, "saveat": saveat}
+    run = jax.jit(lambda y: solve(own, Told(), 2.0, y, stepsize_controller=controller, **options))(
+        jnp.ones(1)
+    )
+    assert run.result == dfx.RESULTS.successful
+    assert int(run.stats["num_rejected_steps"]) > 3
+    assert int(count_nfe(run, own)) == counter.count()
+    if dt0 == 2.0:
+        return
+    bare = jax.jit(lambda y: solve(solver, Told(), 2.0, y, stepsize_controller=plain, **options))(
+        jnp.ones(1)
+    )
+    assert_close(bare.ys, run.ys)
+    assert int(count_nfe(bare, solver)) == -1  # it cannot know
+    counter.reset()
+    even = jax.jit(lambda y: solve(solver, Told(), 2.0, y, dt0=0.002, max_steps=1024))(jnp.ones(1))
+    assert int(count_nfe(even, solver)) == counter.count()
 
 
 class Knowing(eqx.Module):

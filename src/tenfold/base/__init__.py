@@ -36,6 +36,7 @@ from tenfold.base.mc import rademacher_like as rademacher_like
 from tenfold.base.nfe import CountStart as CountStart
 from tenfold.base.nfe import EvalCounter as EvalCounter
 from tenfold.base.nfe import count_nfe as count_nfe
+from tenfold.base.nfe import counted as counted
 from tenfold.base.results import RESULTS as RESULTS
 from tenfold.base.results import from_diffrax as from_diffrax
 from tenfold.base.results import is_okay as is_okay

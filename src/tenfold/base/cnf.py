@@ -20,7 +20,7 @@ from tenfold.base._checks import as_float_tree, check_like
 from tenfold.base._wrappers import is_of_batches
 from tenfold.base.diffops import EXACT, How, value_and_divergence
 from tenfold.base.dists import normal_log_prob
-from tenfold.base.nfe import count_nfe
+from tenfold.base.nfe import count_nfe, counted
 from tenfold.base.results import RESULTS, from_diffrax
 from tenfold.base.typing import Key, RealScalarLike, Scalar, State, VectorField
 
@@ -38,7 +38,7 @@ class Moved(eqx.Module):
     penalties: dict[str, Array]
     """The integrals of the penalties along the way, over |dt|."""
     nfe: Int[Array, "..."] | int
-    """Evaluations of the field; -1 if the solver doesn't tell."""
+    """Evaluations of the field by the solver, see `count_nfe`; -1 if it doesn't tell."""
     result: RESULTS
     """What became of the solve: `raise_if_bad(result)` on the host."""
 
@@ -96,23 +96,26 @@ def move(
     like = eqx.filter_eval_shape(slopes, t0, ((x, 0.0), None), args)
     check_like("The output of `field(t, x, args)`", like[0][0], "x", x, dtype=True)
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (like[0][1], like[1]))
-    counts = getattr(solve.solver, "counts_evaluations", False)
+    solver, controller = solve.solver, _without_penalties(solve.controller)
+    counts = getattr(solver, "counts_evaluations", False)
+    if counts:
+        solver, controller = counted(solver, controller)
     solution = dfx.diffeqsolve(
         dfx.ODETerm(slopes),
-        solve.solver,
+        solver,
         t0,
         t1,
         None if solve.dt0 is None else sign * jnp.asarray(solve.dt0, time),
         ((x, zeros[0]), zeros[1]),
         args,
-        saveat=dfx.SaveAt(t1=True, solver_state=counts),
-        stepsize_controller=_without_penalties(solve.controller),
+        saveat=dfx.SaveAt(t1=True, solver_state=counts, controller_state=counts),
+        stepsize_controller=controller,
         adjoint=solve.adjoint,
         max_steps=solve.max_steps,
         throw=False,
     )
     (x, log_det), extra = jax.tree.map(lambda leaf: leaf[-1], cast(Any, solution.ys))
-    return Moved(x, log_det, extra, _nfe(solution, solve.solver), from_diffrax(solution.result))
+    return Moved(x, log_det, extra, _nfe(solution, solver), from_diffrax(solution.result))
 
 
 class _Augmented(eqx.Module):

@@ -38,7 +38,8 @@ class ABM(AbstractMultistep):
       ends the solve.
     - `adjoint`: how to differentiate its solution.
 
-    NFE: `tenfold.base.count_nfe` of a solution saved with `solver_state=True`.
+    NFE: `tenfold.base.count_nfe`, of a solve by `tenfold.base.counted(solver, controller)`: Diffrax
+    takes back what a rejected step counted.
 
     **Raises:** ValueError for another order, a corrector that is no root finder or has no
     tolerances of its own, a term that isn't an `ODETerm`, or a state that isn't of real numbers.

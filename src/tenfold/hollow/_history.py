@@ -19,7 +19,7 @@ class History(eqx.Module):
     rows: PyTree
     count: Int[Array, ""]
     evaluations: Int[Array, ""]
-    """Of the field since the solve began; `tenfold.base.count_nfe` reads it."""
+    """Of the field, in the accepted steps; `tenfold.base.count_nfe` reads it."""
 
     def pushed(self, t: Any, row: PyTree, evaluations: Any) -> "History":
         def push(rows: Array, new: Array) -> Array:
