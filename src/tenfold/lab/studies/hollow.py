@@ -13,6 +13,7 @@ from tenfold.lab.studies import _hollow_digits as digits
 from tenfold.lab.studies import _hollow_figures as figures
 from tenfold.lab.studies import _hollow_sdes as sdes
 from tenfold.lab.studies import _hollow_stiff as stiff
+from tenfold.lab.studies import _hollow_tables as tables
 from tenfold.lab.studies import _hollow_toys as toys
 from tenfold.lab.studies import _hollow_vae as vae
 from tenfold.lab.studies._hollow_claims import CLAIMS, DIFFERENCES
@@ -42,6 +43,11 @@ class Config:
     """Steps between two looks at the validation digits."""
     tested: int = 360
     """Test digits."""
+    table: Literal["breast_cancer", "miniboone"] = "breast_cancer"
+    table_steps: int = 200
+    table_batch: int = 100
+    table_rate: float = 0.01
+    table_decay: float = 0.998
     toy_steps: int = 400
     toy_batch: int = 128
     toy_width: int = 32
@@ -101,6 +107,10 @@ ARMS = {
        for n in (1, 4, 16)},
     "d_h-all": digit_arm("16 components, unrestricted net, exact trace by JVPs",
                          view="components", d_h=16, restricted=False),
+    "table": Arm(tables.train, tables.model, "columns of a table, hollow net, exact trace"),
+    "table-plain": Arm(partial(tables.train, restricted=False),
+                       partial(tables.model, restricted=False),
+                       "... unrestricted net of as many parameters, Hutchinson's trace"),
     "toys": Arm(toys.train, toys.model, "four densities of the plane, hollow nets"),
     "toys-plain": Arm(partial(toys.train, restricted=False), partial(toys.model, restricted=False),
                       "... unrestricted nets of as many parameters, exact trace"),
@@ -122,6 +132,7 @@ SABOTAGES = {
     "leak": {
         "exact": Arm(partial(costs.exactness, leaks=True)),
         "d_h-16": digit_arm("", view="components", d_h=16, leaks=True),
+        "table": Arm(partial(tables.train, leaks=True), partial(tables.model, leaks=True)),
         "toys": Arm(partial(toys.train, leaks=True), partial(toys.model, leaks=True)),
         "vae-hollow": vae_arm("hollow", leaks=True),
     },
@@ -141,13 +152,14 @@ SABOTAGES = {
 
 SMALL = Config()
 SMOKE = replace(
-    SMALL, cost_sizes=(4, 8), solver_steps=2, steps=2, batch=8, every=1, tested=8, toy_steps=2,
-    toy_batch=16, toy_tested=50, rates=2, couplings=1, path_steps=2, sde_steps=2, sde_points=20,
-    vae_solver_steps=2, vae_steps=2, vae_tested=2,
+    SMALL, cost_sizes=(4, 8), solver_steps=2, steps=2, batch=8, every=1, tested=8, table_steps=2,
+    table_batch=16, toy_steps=2, toy_batch=16, toy_tested=50, rates=2, couplings=1, path_steps=2,
+    sde_steps=2, sde_points=20, vae_solver_steps=2, vae_steps=2, vae_tested=2,
 )  # fmt: skip
 PAPER = replace(
     SMALL, cost_sizes=(16, 64, 256, 784), solver_steps=16, steps=10_000, d_h=32, tau_width=64,
-    learning_rate=1e-3, decay=0.9998, toy_steps=10_000, toy_batch=1_000, toy_width=64,
+    learning_rate=1e-3, decay=0.9998, table="miniboone", table_steps=20_000, table_batch=1_000,
+    table_rate=1e-3, table_decay=0.9999, toy_steps=10_000, toy_batch=1_000, toy_width=64,
     toy_rate=1e-3, toy_decay=0.9998, path_steps=5_000, sde_steps=10_000, sde_width=64,
     images="mnist", latent=64, vae_width=512, vae_steps=200_000, vae_rate=5e-4, vae_decay=0.99999,
     vae_solver_steps=16, vae_tested=10_000,
