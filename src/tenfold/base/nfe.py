@@ -151,10 +151,9 @@ def count_nfe(solution: dfx.Solution, solver: dfx.AbstractSolver) -> Any:
     For explicit Runge-Kutta, NFE = s n + 1 for a solver with s new evaluations a step whose last
     stage opens the next step (Bosh3 3, Tsit5 and Dopri5 6, Dopri8 13), NFE = s n for the others
     (Euler 1, Heun 2), with n the attempted steps; plus, for the former, the attempts rejected
-    before the first accepted
-    step. Those are known when the solve used `CountStart(controller)` and saved
-    `SaveAt(controller_state=True)`; otherwise they are taken as none, which is so from any small
-    enough `dt0`.
+    before the first accepted step. Those are known when the solve used `CountStart(controller)`
+    and saved `SaveAt(controller_state=True)`; otherwise they are taken as none, which is so from
+    any small enough `dt0`.
 
     A solver that counts for itself (`hollow.ABM`, `hollow.BDF`) loses its count of a rejected step:
     solve with `solver, controller = counted(solver, controller)` and
