@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jax.extend import source_info_util
 
 from tenfold.base._checks import as_float_tree
-from tenfold.hollow._probe import own_slopes
+from tenfold.hollow._probe import Slopes, own_slopes
 from tenfold.hollow._propagation import ELEMENTWISE, ROUTES
 from tenfold.hollow._sets import Sets, inputs, known, united, unknown, unpacked
 from tenfold.hollow._walk import Constant, fixed, free, walk
@@ -119,7 +119,7 @@ def check_hollow(conditioner: Callable, x: Any, *, t: Any = 0.0, args: Any = Non
         if _leaks(out).any():
             out, every = _walked(program.closed, _present(program.parameters), x, fixed), False
     slopes = _measured(program, t, x, np.flatnonzero(_leaks(out)))
-    return _report(name, out, every, slopes)
+    return _report(name, out, every, slopes, x.dtype)
 
 
 class _Program(NamedTuple):
@@ -217,11 +217,11 @@ def _leaks(out: Sets) -> np.ndarray:
     return np.diagonal(_reached(out))
 
 
-def _report(name: str, out: Sets, every: bool, slopes: np.ndarray | None) -> HollowReport:
+def _report(name: str, out: Sets, every: bool, slopes: Slopes | None, dtype: Any) -> HollowReport:
     reached, measured = _reached(out), float("nan")
     leaks = seen = np.diagonal(reached)
     if slopes is not None:
-        leaks, measured = leaks | (slopes > 0), float(slopes.max(initial=0.0))
+        leaks, measured = leaks | slopes.certain(dtype), float(slopes.own.max(initial=0.0))
     lost = np.argwhere(~reached & ~np.eye(out.shape[0], dtype=bool))
     blamed = _blamed(out, int(np.argmax(seen))) if seen.any() else (None, None)
     found = tuple(int(i) for i in np.flatnonzero(leaks))
@@ -259,8 +259,8 @@ def _carries(operand: Sets, i: int, d: int, signature: np.ndarray, mixes: bool) 
     return any(np.array_equal(row, signature) for row in rows)
 
 
-def _measured(program: _Program, t: Any, x: Any, leaks: np.ndarray) -> np.ndarray | None:
-    """|dh_i/dx_i| of some i, and 0 of the others; `None` if there are no values."""
+def _measured(program: _Program, t: Any, x: Any, leaks: np.ndarray) -> Slopes | None:
+    """|dh_i/dx_i| of some i; `None` if there are no values."""
     if any(isinstance(leaf, _VALUELESS) for leaf in jax.tree.leaves((program.leaves, t, x))):
         return None
     return own_slopes(program.call, program.leaves, t, x, leaks if leaks.size else None)

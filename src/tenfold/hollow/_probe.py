@@ -1,7 +1,7 @@
 """The slopes dh_i/dx_i, measured: what a proof of hollowness is held against."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,23 @@ _MOST = 64
 _AT_ONCE = 16
 
 
+class Slopes(NamedTuple):
+    """What `own_slopes` found."""
+
+    own: np.ndarray
+    """(d,): the largest |dh_i/dx_i|; 0 where none was taken."""
+    any: float
+    """The largest slope that was seen, of other h_j too."""
+
+    def certain(self, dtype: Any) -> np.ndarray:
+        """Those beyond rounding: convolutions by Fourier transforms, which GPUs choose, have some."""
+        return self.own > np.sqrt(float(jnp.finfo(dtype).eps)) * self.any
+
+
 def own_slopes(
     call: Callable, leaves: Any, t: Any, x: Array, rows: np.ndarray | None
-) -> np.ndarray | None:
-    """(d,): the largest |dh_i/dx_i| of h = call(leaves, t, x); 0 where none was taken.
+) -> Slopes | None:
+    """Of h = call(leaves, t, x), at one point.
 
     Of 64 `rows` (by default of all), evenly spread, if there are more: 16 at a time, forward, or
     in reverse where the program has no forward derivative; `None` if it has neither.
@@ -24,13 +37,14 @@ def own_slopes(
     spread = np.linspace(0, rows.size - 1, min(rows.size, _MOST)).round().astype(int)
     rows, found = rows[spread], np.zeros(x.size)
     if not rows.size:
-        return found
+        return Slopes(found, 0.0)
     for slope in (_forward, _reverse):
         try:
-            found[rows] = _slopes(slope, call, leaves, t, x, rows)
+            own, others = _slopes(slope, call, leaves, t, x, rows)
         except Exception:  # a rule that is missing, of whatever primitive; each raises its own
             continue
-        return found
+        found[rows] = own
+        return Slopes(found, float(others.max()))
     return None
 
 
@@ -44,20 +58,22 @@ def _slopes(
     def run(leaves: Any, t: Any, x: Array, blocks: Array) -> Array:
         def largest(i: Array) -> Array:
             h = lambda flat: call(leaves, t, flat.reshape(x.shape))  # noqa: E731
-            return jnp.max(jnp.abs(slope(h, x.reshape(-1), i)), initial=0.0)
+            own, others = slope(h, x.reshape(-1), i)
+            return jnp.stack([jnp.max(jnp.abs(a), initial=0.0) for a in (own, others)])
 
         return jax.lax.map(jax.vmap(largest), blocks)
 
     slopes = run(leaves, t, x, jnp.asarray(blocks, jnp.int32))
-    return np.asarray(slopes, float).reshape(-1)[: rows.size]
+    return np.asarray(slopes, float).reshape(-1, 2)[: rows.size].T
 
 
-def _forward(h: Callable, x: Array, i: Array) -> Array:
+def _forward(h: Callable, x: Array, i: Array) -> tuple[Array, Array]:
     values, slopes = jax.jvp(h, (x,), (jax.nn.one_hot(i, x.size, dtype=x.dtype),))
     if slopes.dtype == jax.dtypes.float0:  # integers
-        return jnp.zeros_like(values[i], x.dtype)
-    return slopes[i]
+        slopes = jnp.zeros(values.shape, x.dtype)
+    return slopes[i], slopes
 
 
-def _reverse(h: Callable, x: Array, i: Array) -> Array:
-    return jax.jacrev(lambda x: h(x)[i])(x)[:, i]
+def _reverse(h: Callable, x: Array, i: Array) -> tuple[Array, Array]:
+    slopes = jax.jacrev(lambda x: h(x)[i])(x)
+    return slopes[:, i], slopes
