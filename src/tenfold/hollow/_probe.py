@@ -21,7 +21,7 @@ class Slopes(NamedTuple):
     """The largest slope that was seen, of other h_j too."""
 
     def certain(self, dtype: Any) -> np.ndarray:
-        """Those beyond rounding: convolutions by Fourier transforms, which GPUs choose, have some."""
+        """Those beyond rounding: convolutions by Fourier transforms, as on GPUs, have some."""
         return self.own > np.sqrt(float(jnp.finfo(dtype).eps)) * self.any
 
 
