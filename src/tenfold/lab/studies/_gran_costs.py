@@ -68,7 +68,7 @@ def speed(
 
 def _least(call: Any) -> float:
     taken = []
-    for _ in range(3):
+    for _ in range(7):
         start = time.process_time()
         call()
         taken.append(time.process_time() - start)
