@@ -29,19 +29,6 @@ _SETS = (
         "digits", "1,797 handwritten digits of 8 x 8 pixels, embedded in scikit-learn", "embedded"
     ),
     DataSet(
-        "breast_cancer",
-        "569 cell nuclei in 30 measures, embedded in scikit-learn",
-        "embedded",
-    ),
-    DataSet(
-        "miniboone",
-        "MINIBOONE: 36,488 electron neutrinos in 43 measures",
-        "download",
-        files=(File("MiniBooNE_PID.txt", 128 * MB),),
-        homes=("https://archive.ics.uci.edu/ml/machine-learning-databases/00199/",),
-        instead=(File("data.npy", 64 * MB, b"\x93NUMPY"),),
-    ),
-    DataSet(
         "mnist",
         "70,000 handwritten digits of 28 x 28 pixels",
         "download",
@@ -69,6 +56,19 @@ _SETS = (
         ),
         homes=("https://www.cs.toronto.edu/~kriz/",),
         instead=(File("train.zip", 256 * MB, b"PK"), File("test.zip", 64 * MB, b"PK")),
+    ),
+    DataSet(
+        "breast_cancer",
+        "569 cell nuclei in 30 measures, embedded in scikit-learn",
+        "embedded",
+    ),
+    DataSet(
+        "miniboone",
+        "MINIBOONE: 36,488 electron neutrinos in 43 measures",
+        "download",
+        files=(File("MiniBooNE_PID.txt", 128 * MB),),
+        homes=("https://archive.ics.uci.edu/ml/machine-learning-databases/00199/",),
+        instead=(File("data.npy", 64 * MB, b"\x93NUMPY"),),
     ),
     DataSet(
         "mocap",
