@@ -216,11 +216,12 @@ def test_buffers_and_company_do_not_change_the_graphs(getkey):
 
 def test_drafts_are_verified_whatever_the_lists_hold(getkey):
     """Rows that are drafted and not yet verified must not tell known nodes anything."""
-    model, key = jax.tree.map(lambda x: 2 * x, small(getkey(), density=0.6)), getkey()
-    options = {"draft": 3, "parallel": 20, "chunk": 4, "key": key}
-    graphs = gran.sample(model, [9] * 20, **options)
+    model, key = small(getkey(), density=0.6, rounds=1, mixtures=1), getkey()
+    model = jax.tree.map(lambda x: 3 * x, model)
+    options = {"draft": 3, "parallel": 40, "chunk": 4, "key": key}
+    graphs = gran.sample(model, [9] * 40, **options)
     assert max(g.degrees.max() for g in graphs) > 4
-    assert same(graphs, gran.sample(model, [9] * 20, degree=2, spill=64, **options))
+    assert same(graphs, gran.sample(model, [9] * 40, degree=2, spill=64, **options))
 
 
 def test_a_partial_graph_stays(getkey):
