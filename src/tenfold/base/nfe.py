@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from tenfold.base._solver import AbstractWrappedSolver
 from tenfold.base.typing import VectorField
 
 
@@ -72,40 +73,14 @@ class _Told(eqx.Module):
     evaluations: Array  # a float, since Diffrax looks for NaN in all of an error
 
 
-class _Telling(dfx.AbstractAdaptiveSolver):
+class _Telling(AbstractWrappedSolver):
     """A solver that counts for itself, and tells what each attempt took beside its error.
 
     Diffrax takes a rejected step's state back, and the count in it. Only a controller sees, and
     remembers, what became of the attempt.
     """
 
-    solver: Any
-
     counts_evaluations = True
-
-    @property
-    def term_structure(self):
-        return self.solver.term_structure
-
-    @property
-    def interpolation_cls(self):  # pyright: ignore
-        return self.solver.interpolation_cls
-
-    @property
-    def term_compatible_contr_kwargs(self):
-        return self.solver.term_compatible_contr_kwargs
-
-    def order(self, terms):
-        return self.solver.order(terms)
-
-    def error_order(self, terms):
-        return self.solver.error_order(terms)
-
-    def init(self, terms, t0, t1, y0, args):
-        return self.solver.init(terms, t0, t1, y0, args)
-
-    def func(self, terms, t0, y0, args):
-        return self.solver.func(terms, t0, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         y1, error, dense, after, result = self.solver.step(

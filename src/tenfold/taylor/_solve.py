@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import PyTree
 
+from tenfold.base._solver import AbstractWrappedSolver
 from tenfold.base.typing import Key
 from tenfold.taylor._regularise import AbstractRegulariser
 
@@ -47,44 +48,16 @@ class AugmentedTerm(dfx.AbstractTerm):
         return self.term.prod(z, control), jax.tree.map(lambda v: control * v, slopes)
 
 
-class StepQuadrature(dfx.AbstractAdaptiveSolver):
+class StepQuadrature(AbstractWrappedSolver):
     """A solver of (z, r) that adds the `step` regularisers by quadrature inside each step.
 
     With Gauss-Legendre nodes c_i and weights w_i on (t0, t1) and the solver's own interpolation,
     r += (t1 - t0) sum_i w_i integrand(t_i, z(t_i)): `nodes` evaluations a step, not one a stage.
     """
 
-    solver: dfx.AbstractSolver
     term: dfx.ODETerm
     regs: Regularisers
     nodes: int = eqx.field(static=True, default=1)
-
-    @property
-    def term_structure(self):
-        return self.solver.term_structure
-
-    @property
-    def interpolation_cls(self):  # pyright: ignore
-        return self.solver.interpolation_cls
-
-    @property
-    def term_compatible_contr_kwargs(self):
-        return self.solver.term_compatible_contr_kwargs
-
-    def order(self, terms):
-        return self.solver.order(terms)
-
-    def strong_order(self, terms):
-        return self.solver.strong_order(terms)
-
-    def error_order(self, terms):
-        return self.solver.error_order(terms)
-
-    def init(self, terms, t0, t1, y0, args):
-        return self.solver.init(terms, t0, t1, y0, args)
-
-    def func(self, terms, t0, y0, args):
-        return self.solver.func(terms, t0, y0, args)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         (z1, r1), error, dense_info, solver_state, result = self.solver.step(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tenfold.lab.data._catalogue import entry, file
+from tenfold.lab.data._catalogue import file
 from tenfold.lab.data._files import DataError, chosen
 from tenfold.lab.data._find import in_folder, locate
 from tenfold.lab.data._tables import SPLITS, Split, Table, part_of
@@ -27,7 +27,7 @@ def load(split: Split = "train") -> Table:
     """
     chosen(split, SPLITS)
     dataset, prepared = file("miniboone", PREPARED)
-    events = next(each for each in entry("miniboone").files if each.name == EVENTS)
+    _, events = file("miniboone", EVENTS)
     if in_folder(dataset, prepared) and not in_folder(dataset, events):
         path = locate(dataset, prepared).path
         rows = _array(path)

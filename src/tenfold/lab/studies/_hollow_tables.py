@@ -12,15 +12,14 @@ from tenfold.lab.selecting import Selected, SelectingStep, adam
 from tenfold.lab.studies import _hollow_flows as flows
 from tenfold.lab.train import Minibatches, fit
 
-ROOMS = {"breast_cancer": breast_cancer, "miniboone": miniboone}
+ROOMS = {"breast_cancer": (breast_cancer, 30), "miniboone": (miniboone, 43)}
+"""Data rooms and their numbers of columns."""
 
 
 def model(config: Any, key: Key, *, restricted: bool = True, leaks: bool = False) -> Any:
     """A hollow net, or an unrestricted one of as many parameters."""
-    size = {"breast_cancer": 30, "miniboone": 43}[config.table]
-    net = flows.hollow_mlp(
-        size, config.d_h, tau_width=config.tau_width, last_scale=0.1, key=key
-    )  # fmt: skip
+    _, size = ROOMS[config.table]
+    net = flows.hollow_mlp(size, config.d_h, tau_width=config.tau_width, last_scale=0.1, key=key)
     if not restricted:
         return flows.plain(size, flows.parameters(net), key)
     return flows.leaking(net) if leaks else net
@@ -32,7 +31,7 @@ def train(config: Any, key: Key, run: Run, **net: Any) -> dict[str, Any]:
     Hollow nets train with their exact trace, unrestricted ones with Hutchinson's, as FFJORD does.
     """
     init, noise, probes = jax.random.split(key, 3)
-    room = ROOMS[config.table]
+    room, _ = ROOMS[config.table]
     seen, held, test = (room.load(split).values for split in ("train", "val", "test"))
     trace = "exact" if net.get("restricted", True) else "hutchinson"
     solve = flows.fixed(config.solver_steps)
