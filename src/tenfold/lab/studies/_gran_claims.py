@@ -197,6 +197,6 @@ DIFFERENCES = (
     "the largest and cuts. Sampled graphs keep nodes without edges.",
     "k-core is no arm of its own: all nodes of grids, and of trees, are in one core, so it is the "
     "ordering by degree.",
-    "Small preset: grids of 3 to 8 nodes a side, lobsters of 10 to 25 nodes, learning rate 0.01 "
+    "Small preset: grids of 3 to 8 nodes a side, 500 lobsters of 10 to 25, learning rate 0.007 "
     "with a cosine, 128 batches that come again, small nets.",
 )

@@ -15,16 +15,18 @@ PARTS: tuple[Literal["train", "test"], ...] = ("train", "test")
 
 
 @cache
-def graphs(name: Name, least: int, most: int, seed: int) -> tuple[tuple[Any, ...], ...]:
+def graphs(
+    name: Name, least: int, most: int, seed: int, count: int = 100
+) -> tuple[tuple[Any, ...], ...]:
     """Graphs to train on and to test on: a shuffled split, of the seed.
 
-    `least` and `most`: sides of grids; else nodes, others being left out.
+    `least` and `most`: sides of grids; else nodes, others being left out. `count`: of lobsters.
     """
     if name == "grids":
         return tuple(grids.load(part, seed, least=least, most=most).graphs for part in PARTS)
     if name == "lobsters":
         size = {"least": least, "most": most, "mean_spine": 0.8 * most if most > 50 else most / 3}
-        return tuple(lobsters.load(part, seed, **size).graphs for part in PARTS)
+        return tuple(lobsters.load(part, seed, count=count, **size).graphs for part in PARTS)
     if name == "firstmm_db":
         whole = [firstmm_db.load(part, seed).graphs for part in PARTS]
     else:
@@ -37,7 +39,8 @@ def graphs(name: Name, least: int, most: int, seed: int) -> tuple[tuple[Any, ...
 def chosen(config: Any, seed: int, lobster: bool = False) -> tuple[tuple[Any, ...], ...]:
     """The seed's graphs to train on and to test on: lobsters, or what the config names."""
     if lobster:
-        return graphs("lobsters", config.lobster_least, config.lobster_most, seed)
+        sizes = config.lobster_least, config.lobster_most
+        return graphs("lobsters", *sizes, seed, config.lobster_count)
     return graphs(config.graphs, config.least, config.most, seed)
 
 

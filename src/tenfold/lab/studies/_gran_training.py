@@ -47,13 +47,17 @@ def adam(rate: float, steps: int, decays: bool) -> optax.GradientTransformation:
 
 
 def windows(
-    model: Any, graphs: Any, config: Any, key: Array, *, like: Any, **how: Any
+    model: Any, graphs: Any, config: Any, key: Array, *, like: Any, batch: int = 0, **how: Any
 ) -> gran.Batches:
-    """Batches of windows; their shapes are those of the graphs `like`, so that all seeds, whose
-    `like` is the same, share a compiled step."""
+    """Batches of windows of `batch` graphs, the config's by default.
+
+    Their shapes are those of the graphs `like`, so that all seeds, whose `like` is the same, share
+    a compiled step.
+    """
     options = {"pool": config.pool, "steps_per_graph": config.windows, **how}
-    pattern = gran.Batches(model, like, config.batch, key=jax.random.key(0), **options)
-    return gran.Batches(model, graphs, config.batch, shapes=pattern.shapes, key=key, **options)
+    batch = batch or config.batch
+    pattern = gran.Batches(model, like, batch, key=jax.random.key(0), **options)
+    return gran.Batches(model, graphs, batch, shapes=pattern.shapes, key=key, **options)
 
 
 def trained(run: Run, model: Any, batches: Any, steps: int, config: Any, key: Array) -> Any:

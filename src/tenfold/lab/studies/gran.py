@@ -36,14 +36,17 @@ class Config:
     lobster_least: int = 10
     """The fewest nodes of a lobster."""
     lobster_most: int = 25
+    lobster_count: int = 500
+    """Lobsters of a seed; four fifths to train on."""
     hidden: int = 32
     rounds: int = 4
     mixtures: int = 16
     steps: int = 900
     """Training steps of each GRAN."""
-    lobster_steps: int = 1500
+    lobster_steps: int = 2500
     batch: int = 4
     """Graphs of a training step."""
+    lobster_batch: int = 12
     windows: int = 8
     """Windows of each of them."""
     blocks: tuple[int, ...] = (1, 2, 4, 8)
@@ -100,7 +103,8 @@ def train(
         bias = jax.numpy.full_like(net.head.logits.bias, 10.0)
         net = eqx.tree_at(lambda m: m.head.logits.bias, net, bias)
     like, _ = sets.chosen(config, 0, lobsters)
-    batches = windows(net, train_set, config, noise, like=like, orders=orders)
+    size = config.lobster_batch if lobsters else config.batch
+    batches = windows(net, train_set, config, noise, like=like, batch=size, orders=orders)
     steps = (config.lobster_steps if lobsters else config.steps) * trains
     net = trained(run, net, batches, steps, config, noise)
     sampler = shuffled_samples if shuffled else gran.sample
@@ -206,15 +210,16 @@ SABOTAGES = {
 
 SMALL = Config()
 SMOKE = replace(
-    SMALL, most=4, lobster_most=12, hidden=8, rounds=2, mixtures=2, steps=2, lobster_steps=2,
-    batch=2, windows=2, pool=2, blocks=(1, 4), samples=3, side_by_side=3, rnn_hidden=8,
-    rnn_steps=2, rnn_orders=1, cost_nodes=24, large_nodes=80, large_block=4, large_hidden=16,
+    SMALL, most=4, lobster_most=12, lobster_count=20, hidden=8, rounds=2, mixtures=2, steps=2,
+    lobster_steps=2, batch=2, lobster_batch=2, windows=2, pool=2, blocks=(1, 4), samples=3,
+    side_by_side=3, rnn_hidden=8, rnn_steps=2, rnn_orders=1, cost_nodes=24, large_nodes=80,
+    large_block=4, large_hidden=16,
 )  # fmt: skip
 PAPER = replace(
-    SMALL, least=10, most=19, lobster_most=100, hidden=128, rounds=7, mixtures=20, steps=240_000,
-    lobster_steps=400_000, batch=1, windows=50, pool=0, learning_rate=1e-4, decays=False,
-    samples=100, side_by_side=1, rnn_hidden=128, rnn_steps=100_000, rnn_batch=32, rnn_rate=3e-3,
-    rnn_orders=100,
+    SMALL, least=10, most=19, lobster_most=100, lobster_count=100, hidden=128, rounds=7,
+    mixtures=20, steps=240_000, lobster_steps=400_000, batch=1, lobster_batch=1, windows=50,
+    pool=0, learning_rate=1e-4, decays=False, samples=100, side_by_side=1, rnn_hidden=128,
+    rnn_steps=100_000, rnn_batch=32, rnn_rate=3e-3, rnn_orders=100,
 )  # fmt: skip
 FIRSTMM = replace(
     PAPER, graphs="firstmm_db", least=1, most=5037, hidden=256, steps=640_000, windows=1
