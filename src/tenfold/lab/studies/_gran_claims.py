@@ -57,12 +57,12 @@ CLAIMS = (
     *_beats("lobster-", "lobsters"),
     quality(
         "gran/lobster-valid",
-        "lobsters: a tenth more of the graphs, at least, are lobsters than of GraphRNN-S's",
+        "lobsters: 15 in 100 more of the graphs, at least, are lobsters than of GraphRNN-S's",
         metric="lobsters",
         arm="lobster-gran",
         against="lobster-graphrnn-s",
         direction="higher",
-        tolerance=0.1,
+        tolerance=0.15,
         sabotage="shuffled",
     ),
     ablation(
