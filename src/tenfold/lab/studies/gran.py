@@ -229,7 +229,7 @@ STUDY = Study(
     paper=_papers.GRAN,
     presets={
         "smoke": Preset("1.5 min, 2 cores", SMOKE, seeds=1),
-        "small": Preset("5 min, 2 cores", SMALL, seeds=3),
+        "small": Preset("6 min, 2 cores", SMALL, seeds=3),
         "paper": Preset("days, 1 GPU; untested", PAPER, seeds=3),
         "firstmm": Preset("days, 1 GPU; untested; needs the data", FIRSTMM, seeds=1),
     },
